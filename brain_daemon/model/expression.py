@@ -1,0 +1,99 @@
+"""JMESPath expressions of an interface file, judged before they ever run.
+
+An expression is evaluated over one object with the keys of ROOT, by the built-in functions and ours; where it fails, it is
+null, so a misspelled name would stay unseen for ever. That is why names are checked here. Nothing in this module is fatal:
+a fault is a sentence. Who must agree: adapters/reading.py defines exactly the functions of OWN_FUNCTIONS.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jmespath
+import regex
+from jmespath.exceptions import JMESPathError, LexerError, ParseError
+from jmespath.functions import Functions
+
+ROOT = ("out", "err", "stdout", "stderr", "exit_code", "signal")
+"""`out` is the parsed standard output, `err` the last JSON object on standard error, the next two their text."""
+
+OWN_FUNCTIONS: Mapping[str, int] = {"match": 2, "parse_json": 1, "after_last": 2, "total": 1, "num": 1}
+"""Our functions and how many arguments each takes."""
+
+_READS_FIRST_CHILD = frozenset(
+    {"subexpression", "index_expression", "projection", "filter_projection", "value_projection", "flatten", "pipe"}
+)
+_READS_NOTHING = frozenset({"literal", "identity", "current", "expref", "index", "slice"})
+
+
+def fault_in(expression: str) -> str | None:
+    """What is wrong with an expression, with the place and the next step; None where nothing is."""
+    try:
+        tree = jmespath.compile(expression).parsed
+        return next(_misuse(tree), None) or _unknown_root(tree)
+    except JMESPathError as error:
+        return _syntax(expression, error)
+    except RecursionError:
+        return "it is nested too deeply; write it shorter"
+
+
+def _syntax(expression: str, error: JMESPathError) -> str:
+    if isinstance(error, LexerError):
+        return f"not JMESPath at character {error.lexer_position + 1}: {error.message}"
+    if isinstance(error, ParseError):
+        rest = expression[error.lex_position :][:20]
+        return f"not JMESPath at character {error.lex_position + 1}: " + (
+            f"`{rest}` is not expected" if rest else "it ends too early"
+        )
+    return f"not JMESPath: {error}"
+
+
+def _misuse(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Each use that JMESPath accepts and that can only be a mistake: a bad call, and a `!` that binds too soon."""
+    if tree["type"] == "function_expression":
+        yield from _bad_call(tree["value"], tree["children"])
+    if tree["type"] in _READS_FIRST_CHILD and tree["children"][0]["type"] == "not_expression":
+        yield "`!` takes only the name beside it: write `!(a.b)` for what is meant by `!a.b`"
+    for child in tree["children"] if tree["type"] != "slice" else ():
+        yield from _misuse(child)
+
+
+def _bad_call(name: str, arguments: list[Mapping[str, Any]]) -> Iterator[str]:
+    wanted = _arity(name)
+    if wanted is None:
+        yield f"there is no function `{name}`; ours are {', '.join(OWN_FUNCTIONS)}, the others are JMESPath's own"
+    elif not wanted[0] <= len(arguments) <= wanted[1]:
+        yield f"`{name}` takes {wanted[0]} arguments, {len(arguments)} were given"
+    elif name == "match" and arguments[1]["type"] == "literal":
+        yield from _bad_pattern(arguments[1]["value"])
+
+
+def _arity(name: str) -> tuple[int, float] | None:
+    if name in OWN_FUNCTIONS:
+        return OWN_FUNCTIONS[name], OWN_FUNCTIONS[name]
+    if name not in Functions.FUNCTION_TABLE:
+        return None
+    signature = Functions.FUNCTION_TABLE[name]["signature"]
+    variadic = bool(signature) and bool(signature[-1].get("variadic"))
+    return len(signature), float("inf") if variadic else len(signature)
+
+
+def _bad_pattern(pattern: object) -> Iterator[str]:
+    try:
+        regex.compile(str(pattern))
+    except regex.error as error:
+        yield f"the regular expression `{pattern}` does not compile: {error}"
+
+
+def _unknown_root(tree: Mapping[str, Any]) -> str | None:
+    unknown = next((name for name in _root_names(tree) if name not in ROOT), None)
+    return unknown and f"`{unknown}` is not one of {', '.join(ROOT)}; what the program printed is under `out`"
+
+
+def _root_names(tree: Mapping[str, Any]) -> Iterator[str]:
+    """The names an expression looks up in the root object; what it looks up deeper depends on what was printed."""
+    if tree["type"] == "field":
+        yield tree["value"]
+    elif tree["type"] not in _READS_NOTHING:
+        children = tree["children"][:1] if tree["type"] in _READS_FIRST_CHILD else tree["children"]
+        for child in children:
+            yield from _root_names(child)

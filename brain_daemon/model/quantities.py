@@ -1,0 +1,151 @@
+"""Durations, instants, counts and money as people write them, and back.
+
+Every reader takes text and raises ValueError whose message says what was found and what is allowed; the caller
+reports it with the line and the field. Nothing here reads a clock: an instant is what the text says, never "now".
+"""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+DURATION_ALLOWED = "a duration such as 30m, 1h30m, 45s, 2d, 1w or PT30M, or a number of seconds, up to 3650d"
+INSTANT_ALLOWED = (
+    "an ISO date or time such as 2026-11-20, 2026-11-20T20:15:00Z or 2026-11-20T20:15+02:00 (UTC if no zone)"
+)
+COUNT_ALLOWED = "a whole number such as 1500, 1_000, 200k or 10M, or none for no limit"
+MONEY_ALLOWED = "US dollars such as 0.50 or $0.50"
+FLAG_ALLOWED = "true or false"
+
+MAX_DURATION_SECONDS = 3650 * 86_400.0
+_MAX_TEXT = 64
+
+_UNITS = {
+    "ms": 0.001,
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3_600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+    **dict.fromkeys(("w", "wk", "week", "weeks"), 604_800.0),
+}
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_PLAIN_SECONDS = re.compile(_NUMBER)
+_PART = re.compile(rf"({_NUMBER}) ?([a-z]+) ?")
+_ISO = re.compile(
+    rf"p(?:({_NUMBER})w)?(?:({_NUMBER})d)?(?:t(?=[0-9])(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?)?"
+)
+_ISO_SECONDS = (604_800.0, 86_400.0, 3_600.0, 60.0, 1.0)
+
+_COUNT = re.compile(r"([0-9][0-9_]{0,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(\.[0-9]{1,9})? ?([kmgb]?)")
+_SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+_NO_LIMIT = frozenset({"none", "unlimited", "no limit", "no_limit", "infinite"})
+
+_MONEY = re.compile(
+    r"(?:usd ?)?\$? ?((?:[0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{1,12})(?:\.[0-9]{1,12})?|\.[0-9]{1,12}) ?(?:usd|\$)?"
+)
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+
+
+def _wrong(text: str, allowed: str) -> ValueError:
+    return ValueError(f'"{text[:_MAX_TEXT]}" is not {allowed}')
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in `text`: `30m`, `1h 30min`, `1.5h`, `day`, `PT30M`; a number without a unit is seconds."""
+    folded = text.strip().lower()
+    seconds = _duration_seconds(folded) if len(folded) <= _MAX_TEXT else None
+    if seconds is None or seconds > MAX_DURATION_SECONDS:
+        raise _wrong(text, DURATION_ALLOWED)
+    return seconds
+
+
+def _duration_seconds(folded: str) -> float | None:
+    if _PLAIN_SECONDS.fullmatch(folded):
+        return float(folded)
+    if len(folded) > 2 and folded in _UNITS:
+        return _UNITS[folded]
+    iso = _ISO.fullmatch(folded)
+    if iso is not None and iso.lastindex is not None:
+        return sum(float(part) * unit for part, unit in zip(iso.groups(), _ISO_SECONDS, strict=True) if part)
+    return _sum_of_parts(folded)
+
+
+def _sum_of_parts(folded: str) -> float | None:
+    total, end = 0.0, 0
+    for part in _PART.finditer(folded):
+        if part.start() != end or part[2] not in _UNITS:
+            return None
+        total, end = total + float(part[1]) * _UNITS[part[2]], part.end()
+    return total if folded and end == len(folded) else None
+
+
+def parse_instant(text: str) -> float:
+    """Epoch seconds of an ISO date or time; without a zone it is UTC, a date alone is its first midnight in UTC."""
+    stripped = text.strip()
+    try:
+        moment = datetime.fromisoformat(stripped.removesuffix(" UTC"))
+    except ValueError:
+        raise _wrong(text, INSTANT_ALLOWED) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def parse_count(text: str) -> int | None:
+    """A whole number of things, or None where the text says that there is no limit."""
+    folded = text.strip().lower()
+    if folded in _NO_LIMIT:
+        return None
+    match = _COUNT.fullmatch(folded)
+    if match is None:
+        raise _wrong(text, COUNT_ALLOWED)
+    amount = Decimal(re.sub("[_,]", "", match[1]) + (match[2] or "")) * _SCALE[match[3]]
+    if amount != int(amount):
+        raise _wrong(text, COUNT_ALLOWED)
+    return int(amount)
+
+
+def parse_money(text: str) -> Decimal:
+    """US dollars, zero or more, exact."""
+    match = _MONEY.fullmatch(text.strip().lower())
+    if match is None:
+        raise _wrong(text, MONEY_ALLOWED)
+    return Decimal(match[1].replace(",", ""))
+
+
+def parse_flag(text: str) -> bool:
+    """Yes or no."""
+    folded = text.strip().lower()
+    if folded in _TRUE:
+        return True
+    if folded in _FALSE:
+        return False
+    raise _wrong(text, FLAG_ALLOWED)
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people: `42 ms`, `12.4 s`, `3 min 4 s`, `2 h 5 min`, `3 d 4 h`; below zero reads as zero."""
+    seconds = max(0.0, seconds)
+    if 0 < seconds < 0.0995:
+        return f"{max(1, round(seconds * 1000))} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3_600:
+        return _two(whole // 60, "min", whole % 60, "s")
+    if whole < 86_400:
+        return _two(whole // 3_600, "h", whole % 3_600 // 60, "min")
+    return _two(whole // 86_400, "d", whole % 86_400 // 3_600, "h")
+
+
+def _two(amount: int, unit: str, rest: int, rest_unit: str) -> str:
+    return f"{amount} {unit} {rest} {rest_unit}" if rest else f"{amount} {unit}"
+
+
+def format_instant(epoch: float) -> str:
+    """`2026-11-20T20:15:00Z`: the whole second that `epoch` lies in. Raises ValueError outside the years 1 to 9999."""
+    try:
+        moment = datetime.fromtimestamp(epoch // 1, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise ValueError(f"{epoch!r} is not a time between the years 1 and 9999") from None
+    return (
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year >= 1000 else f"{moment.replace(tzinfo=None).isoformat()}Z"
+    )
