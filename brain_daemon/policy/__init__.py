@@ -1,0 +1,1 @@
+"""Decisions as pure functions of values: routing, readiness, admission, retry, recovery, trust."""
