@@ -1,0 +1,58 @@
+"""How other processes speak to a running daemon: small JSON files dropped into the state folder.
+
+A file is written whole and renamed in, the daemon takes the files in the order of their names and removes each after it
+has acted, so a request is acted on at least once; every verb bears being said twice. No socket, no signal, no port.
+"""
+
+import json
+import os
+import time
+import uuid
+from dataclasses import dataclass
+
+from brain_daemon.store.files import Files
+from brain_daemon.store.layout import Layout
+
+VERBS = frozenset({"wake", "pause", "resume", "drain", "stop", "cancel"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing asked of the daemon; `task_id` and `why` where the verb has them."""
+
+    verb: str
+    path: str
+    task_id: str | None = None
+    why: str = ""
+
+
+def post(layout: Layout, files: Files, verb: str, task_id: str | None = None, why: str = "") -> None:
+    """Ask the running daemon for something; nothing happens if none runs."""
+    if verb not in VERBS:
+        raise ValueError(f"no request is called {verb!r}; there are {', '.join(sorted(VERBS))}")
+    files.make_folder(layout.control)
+    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+    document = json.dumps({"verb": verb, "task_id": task_id, "why": why})
+    files.put_new(os.path.join(layout.control, name), document.encode(), sync=False)
+
+
+def waiting(layout: Layout) -> list[Request]:
+    """Requests in the order they were posted; a file that is none of ours is passed over."""
+    requests = []
+    for name in sorted(os.listdir(layout.control)):
+        path = os.path.join(layout.control, name)
+        if name.startswith(".") or not name.endswith(".json"):
+            continue
+        try:
+            with open(path, "rb") as handle:
+                data = json.load(handle)
+            requests.append(Request(str(data["verb"]), path, data.get("task_id"), str(data.get("why", ""))))
+        except (OSError, ValueError, KeyError, TypeError):
+            requests.append(Request("wake", path))
+    return requests
+
+
+def discard_all(layout: Layout, files: Files) -> None:
+    """Forget requests meant for a daemon that is no more."""
+    for request in waiting(layout):
+        files.remove(request.path)

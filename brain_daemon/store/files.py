@@ -1,0 +1,167 @@
+"""The one seam for writes: every state-changing file operation of the daemon passes an instance of `Files`.
+
+Readers may open what they like; whoever creates, writes, renames, syncs or removes calls a verb here. The crash lab
+(`tests/faults`) subclasses `Files`, counts the steps of a scenario and runs it again with a crash, a torn write or a
+disk error at each of them; code written tomorrow is covered because it has no other way to the disk.
+
+Failures: every `OSError` leaves as `StorageError` that says what was being done to which path, except
+`FileExistsError` and `FileNotFoundError`, which are answers and not faults. A failed write or sync is never tried again
+on the same file (after a failed fsync the kernel may call the lost pages clean): the bytes are written anew.
+"""
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from brain_daemon.model.errors import StorageError
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+TEMPORARY_SUFFIX = ".brain-tmp"
+
+
+def _linux_rename_new() -> Callable[[bytes, bytes], int] | None:
+    """renameat2(2) with RENAME_NOREPLACE, where this C library has it."""
+    if sys.platform != "linux":
+        return None
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    return lambda source, target: int(call(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE))
+
+
+_RENAME_NEW = _linux_rename_new()
+_NO_SUCH_CALL = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
+
+
+@contextmanager
+def _naming(action: str, path: str) -> Iterator[None]:
+    """Turns a disk error into a StorageError that names the action and the path."""
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{action} {path} failed: {error.strerror or error}. Free space, permissions and the disk decide; `brain doctor` checks them."
+        ) from error
+
+
+class Files:
+    """The verbs. Paths are absolute; data is bytes; nothing here decides."""
+
+    def step(self, action: str, path: str) -> None:
+        """Called before each single operation on the disk; the crash lab counts and fails here."""
+
+    def put(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Replace `path` as a whole: a reader sees the old bytes or the new ones, after a crash as well."""
+        temporary = self._written(path, data, sync=sync)
+        self.step("replace", path)
+        with _naming("replacing", path):
+            os.replace(temporary, path)
+
+    def put_new(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Like `put`, but an existing file stays as it is and FileExistsError is raised."""
+        temporary = self._written(path, data, sync=sync)
+        try:
+            self.move(temporary, path)
+        except FileExistsError:
+            self.remove(temporary)
+            raise
+
+    def move(self, source: str, target: str) -> None:
+        """Rename without ever overwriting: FileExistsError if the target is there, FileNotFoundError if the source is gone."""
+        self.step("move", target)
+        with _naming(f"moving {source} to", target):
+            _rename_new(source, target)
+
+    def remove(self, path: str) -> None:
+        """Unlink; a file already gone is no error."""
+        self.step("remove", path)
+        try:
+            with _naming("removing", path):
+                os.unlink(path)
+        except FileNotFoundError:
+            return
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add to the end of a log of ours; a crash may leave part of it, which readers must bear."""
+        self.step("append", path)
+        with _naming("appending to", path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                _write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+
+    def make_folder(self, path: str, mode: int = 0o755) -> None:
+        """Create a folder and its parents; an existing one is no error."""
+        if os.path.isdir(path):
+            return
+        self.step("make folder", path)
+        with _naming("creating folder", path):
+            os.makedirs(path, mode, exist_ok=True)
+
+    def sync_folders(self, paths: Iterable[str]) -> None:
+        """Make the names in these folders durable, in the order given."""
+        for path in paths:
+            self.step("sync folder", path)
+            with _naming("syncing folder", path):
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    _sync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    def _written(self, path: str, data: bytes, *, sync: bool) -> str:
+        """A complete temporary file beside `path`; its name is hidden, so no scan takes it for a task."""
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, f".{name[:180]}.{os.getpid()}{TEMPORARY_SUFFIX}")
+        self.step("create", temporary)
+        with _naming("writing", path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            try:
+                self.write(descriptor, data, temporary)
+                if sync:
+                    self.step("sync", temporary)
+                    _sync(descriptor)
+            finally:
+                os.close(descriptor)
+        return temporary
+
+    def write(self, descriptor: int, data: bytes, path: str) -> None:
+        """All of `data` into an open file; the crash lab tears it here."""
+        self.step("write", path)
+        _write_all(descriptor, data)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync(descriptor: int) -> None:
+    """fsync, where the file system has it (some FUSE mounts answer EINVAL)."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_CALL:
+            raise
+
+
+def _rename_new(source: str, target: str) -> None:
+    if _RENAME_NEW is not None:
+        if _RENAME_NEW(os.fsencode(source), os.fsencode(target)) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in _NO_SUCH_CALL:
+            raise OSError(number, os.strerror(number), target)
+    # Two steps where the kernel has no single one: a crash between them leaves one file under two names, which
+    # recovery knows (both names, one hash).
+    os.link(source, target, follow_symlinks=False)
+    os.unlink(source)

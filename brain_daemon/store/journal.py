@@ -1,0 +1,438 @@
+"""The SQLite journal: what is in flight, questions, approvals, and caches of what the text in git says.
+
+One `Journal` is one connection and belongs to one thread; several processes may have the file open. A transaction is
+durable when its block ends (write-ahead log, synchronous FULL); the recorder's connection may be opened with
+`durable=False`, because all it writes can be found out again.
+
+Failures: a journal that is empty, unreadable or of a newer version raises `Damaged` or `Refused` and is left as it
+is: it is never replaced by a fresh one (a missing journal beside tasks in active/ is the start-up's affair).
+"""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from typing import Any
+
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision, decode_ended, encode_ended
+from brain_daemon.model.errors import Damaged, Refused, StorageError
+from brain_daemon.model.outcome import Mode, Reason, Status
+from brain_daemon.store.files import Files
+
+SCHEMA_VERSION = 1
+_OPEN_STATES = "('claimed', 'starting', 'ended', 'recorded')"
+_COLUMNS = (
+    "attempt_id, task_id, number, state, name, sha256, spec, claimant, claimed_at, lease_until, origin, interface, "
+    "model, tier, routing, argv, mode, started_at, ended, decision, status, reason, message"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """A task that has ended; `path` is relative to the brain."""
+
+    task_id: str
+    status: str
+    path: str
+    reason: str | None = None
+    sha256: str | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A pending task that does not start, in words; `until` is epoch seconds where a time ends it."""
+
+    task_id: str
+    name: str
+    reason: str
+    until: float | None = None
+
+
+class Journal:
+    """The verbs on one connection."""
+
+    def __init__(self, path: str, files: Files, *, durable: bool = True) -> None:
+        self._path = path
+        self._files = files
+        self._refuse_empty()
+        self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(durable)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise Damaged(
+                f"opening the journal {path}: {error}. It is kept as it is. Restore it from a backup, or move it away: "
+                "tasks in active/ are then held as interrupted."
+            ) from error
+
+    def _refuse_empty(self) -> None:
+        if os.path.exists(self._path) and os.path.getsize(self._path) == 0:
+            raise Damaged(
+                f"the journal {self._path} is empty, which no crash of this program leaves. Restore it from a backup, "
+                "or move it away: tasks in active/ are then held as interrupted."
+            )
+
+    def _prepare(self, durable: bool) -> None:
+        connection = self._connection
+        connection.execute("pragma journal_mode = wal")
+        connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version == 0:
+            self._create()
+        elif version > SCHEMA_VERSION:
+            raise Refused(
+                f"the journal {self._path} has format {version}, this program knows {SCHEMA_VERSION}: "
+                "it was written by a newer release. Upgrade brain-daemon; nothing was changed."
+            )
+
+    def _create(self) -> None:
+        script = package_files("brain_daemon.store").joinpath("schema.sql").read_text("utf-8")
+        with self.transaction():
+            if self._connection.execute("pragma user_version").fetchone()[0]:
+                return
+            for statement in _statements(script):
+                self._connection.execute(statement)
+            self._connection.execute("insert into meta values ('born', ?)", (repr(time.time()),))
+            self._connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; durable when the block has ended."""
+        connection = self._connection
+        try:
+            connection.execute("begin immediate")
+            try:
+                yield
+                self._files.step("commit journal", self._path)
+            except BaseException:
+                connection.execute("rollback")
+                raise
+            connection.execute("commit")
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"writing the journal {self._path}: {error}") from error
+
+    # attempts
+
+    def add(self, attempts: Sequence[Attempt]) -> None:
+        """New attempts, `claimed` by an agent, `starting`, or `ended` before any start; durable on return."""
+        with self.transaction():
+            self.insert(attempts)
+
+    def insert(self, attempts: Sequence[Attempt]) -> None:
+        """`add` for a caller that holds the transaction."""
+        self._connection.executemany(
+            f"insert into attempts ({_COLUMNS}) values ({', '.join('?' * 23)})",  # noqa: S608 - constants only
+            [_to_row(attempt) for attempt in attempts],
+        )
+
+    def end(self, attempts: Sequence[Attempt]) -> None:
+        """Write outcomes: the commit point of each. An attempt that has one already keeps the first."""
+        with self.transaction():
+            self.set_ended(attempts)
+
+    def set_ended(self, attempts: Sequence[Attempt]) -> None:
+        """`end` for a caller that holds the transaction."""
+        self._connection.executemany(
+            "update attempts set state = 'ended', ended = ?, decision = ?, status = ?, reason = ?, message = ?, "
+            "interface = coalesce(?, interface), model = coalesce(?, model) "
+            "where attempt_id = ? and state in ('claimed', 'starting')",
+            [_to_end(attempt) for attempt in attempts],
+        )
+
+    def mark_recorded(self, attempt_ids: Iterable[str]) -> None:
+        with self.transaction():
+            self._connection.executemany(
+                "update attempts set state = 'recorded' where attempt_id = ? and state = 'ended'",
+                [(attempt_id,) for attempt_id in attempt_ids],
+            )
+
+    def mark_committed(self, shas: Mapping[str, str]) -> None:
+        """Git has these attempts; their copy of the task's bytes is no longer needed."""
+        with self.transaction():
+            self._connection.executemany(
+                "update attempts set state = 'committed', commit_sha = ?, spec = null where attempt_id = ?",
+                [(sha, attempt_id) for attempt_id, sha in shas.items()],
+            )
+
+    def release(self, attempt_id: str) -> None:
+        """The attempt is given back: it has no outcome and will never have one."""
+        with self.transaction():
+            self._connection.execute(
+                "update attempts set state = 'released' where attempt_id = ? and state in ('claimed', 'starting')",
+                (attempt_id,),
+            )
+
+    def allow_again(self, attempt_id: str) -> None:
+        """A person has answered: the task of this ended attempt goes back to pending/."""
+        with self.transaction():
+            self._connection.execute(
+                "update attempts set decision = 'again' where attempt_id = ? and decision = 'ask'", (attempt_id,)
+            )
+
+    def renew(self, attempt_id: str, lease_until: float) -> bool:
+        """Move the end of an agent's lease; False if the attempt is no longer claimed."""
+        with self.transaction():
+            cursor = self._connection.execute(
+                "update attempts set lease_until = ? where attempt_id = ? and state = 'claimed'",
+                (lease_until, attempt_id),
+            )
+        return cursor.rowcount == 1
+
+    def open_attempts(self) -> list[Attempt]:
+        """Attempts that are not settled in git yet, oldest first."""
+        return self._attempts(f"where state in {_OPEN_STATES} order by rowid")
+
+    def newest_attempts(self) -> list[Attempt]:
+        """Of every task that may still concern active/, its newest attempt: open ones, and ends that did not end their task."""
+        return self._attempts(
+            "where rowid in (select max(rowid) from attempts group by task_id) and "
+            f"(state in {_OPEN_STATES} or decision in ('again', 'ask')) order by rowid"
+        )
+
+    def ids_in(self, state: AttemptState, limit: int) -> list[str]:
+        """Ids of the attempts in one open state, oldest first."""
+        rows = self._connection.execute(
+            "select attempt_id from attempts where state = ? order by rowid limit ?", (state, limit)
+        )
+        return [row[0] for row in rows]
+
+    def attempts_of(self, task_id: str) -> list[Attempt]:
+        return self._attempts("where task_id = ? order by number, rowid", task_id)
+
+    def attempt(self, attempt_id: str) -> Attempt | None:
+        found = self._attempts("where attempt_id = ?", attempt_id)
+        return found[0] if found else None
+
+    def next_number(self, task_id: str) -> int:
+        row = self._connection.execute(
+            "select coalesce(max(number), 0) + 1 from attempts where task_id = ?", (task_id,)
+        ).fetchone()
+        return int(row[0])
+
+    def commit_of(self, task_id: str) -> str | None:
+        row = self._connection.execute(
+            "select commit_sha from attempts where task_id = ? and commit_sha is not null order by number desc", (task_id,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _attempts(self, clause: str, *values: object) -> list[Attempt]:
+        rows = self._connection.execute(f"select {_COLUMNS} from attempts {clause}", values)  # noqa: S608 - ours
+        return [_from_row(row) for row in rows]
+
+    # tasks that have ended
+
+    def remember_ended(self, records: Sequence[TaskRecord]) -> None:
+        with self.transaction():
+            self._connection.executemany(
+                "insert or replace into tasks (task_id, status, reason, sha256, path, finished_at) values (?, ?, ?, ?, ?, ?)",
+                [(r.task_id, r.status, r.reason, r.sha256, r.path, r.finished_at) for r in records],
+            )
+
+    def ended_statuses(self) -> dict[str, str]:
+        """casefolded id -> completed or failed, for every task that has ended."""
+        rows = self._connection.execute("select task_id, status from tasks")
+        return {task_id.casefold(): status for task_id, status in rows}
+
+    def ended_task(self, task_id: str) -> TaskRecord | None:
+        row = self._connection.execute(
+            "select task_id, status, reason, sha256, path, finished_at from tasks where task_id = ?", (task_id,)
+        ).fetchone()
+        return None if row is None else _record(row)
+
+    def ended_tasks(self, limit: int = -1) -> list[TaskRecord]:
+        """Newest first."""
+        rows = self._connection.execute(
+            "select task_id, status, reason, sha256, path, finished_at from tasks "
+            "order by finished_at desc, rowid desc limit ?",
+            (limit,),
+        )
+        return [_record(row) for row in rows]
+
+    def count_ended(self) -> dict[str, int]:
+        return dict(self._connection.execute("select status, count(*) from tasks group by status").fetchall())
+
+    def ended_since(self, epoch_seconds: float) -> dict[str, int]:
+        """How many tasks have completed and failed since an instant."""
+        rows = self._connection.execute(
+            "select status, count(*) from tasks where finished_at >= ? group by status", (epoch_seconds,)
+        )
+        return dict(rows.fetchall())
+
+    def forget_ended(self, task_id: str) -> None:
+        with self.transaction():
+            self._connection.execute("delete from tasks where task_id = ?", (task_id,))
+
+    # outcomes (the index of the ledger)
+
+    def add_outcomes(self, rows: Iterable[Sequence[object]]) -> None:
+        """Rows in the order of `cost_records`; an attempt that is there already stays as it is."""
+        with self.transaction():
+            self._connection.executemany(
+                f"insert or ignore into outcomes values ({', '.join('?' * 22)})",  # noqa: S608 - constants only
+                rows,
+            )
+
+    def outcomes(self, *, since: str | None = None, day: str | None = None) -> list[tuple[Any, ...]]:
+        """Ledger rows, oldest first; `since` and `day` are ISO dates."""
+        if day is not None:
+            return self._connection.execute(
+                "select * from outcomes where substr(timestamp, 1, 10) = ? order by rowid", (day,)
+            ).fetchall()
+        return self._connection.execute(
+            "select * from outcomes where timestamp >= ? order by rowid", (since or "",)
+        ).fetchall()
+
+    def clear_caches(self) -> None:
+        with self.transaction():
+            self._connection.execute("delete from outcomes")
+            self._connection.execute("delete from tasks")
+
+    # questions, approvals, holds, meta
+
+    def ask(self, question_id: str, document: Mapping[str, Any], asked_at: float) -> bool:
+        """Keep a question; False if it was asked already."""
+        with self.transaction():
+            cursor = self._connection.execute(
+                "insert or ignore into questions values (?, ?, ?)", (question_id, json.dumps(document), asked_at)
+            )
+        return cursor.rowcount == 1
+
+    def withdraw(self, question_id: str) -> bool:
+        """Remove a question; False if it was not open."""
+        with self.transaction():
+            cursor = self._connection.execute("delete from questions where id = ?", (question_id,))
+        return cursor.rowcount == 1
+
+    def questions(self) -> dict[str, tuple[dict[str, Any], float]]:
+        """id -> (document, epoch seconds when asked), oldest first."""
+        rows = self._connection.execute("select id, document, asked_at from questions order by asked_at, id")
+        return {row[0]: (json.loads(row[1]), row[2]) for row in rows}
+
+    def approve(self, sha256: str, name: str, how: str) -> None:
+        with self.transaction():
+            self._connection.execute(
+                "insert or ignore into approvals values (?, ?, ?, ?)", (sha256, name, time.time(), how)
+            )
+
+    def approvals(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self._connection.execute("select sha256 from approvals"))
+
+    def replace_holds(self, holds: Iterable[Hold]) -> None:
+        with self.transaction():
+            self._connection.execute("delete from holds")
+            self._connection.executemany(
+                "insert or replace into holds values (?, ?, ?, ?)", [(h.task_id, h.name, h.reason, h.until) for h in holds]
+            )
+
+    def holds(self) -> list[Hold]:
+        rows = self._connection.execute("select task_id, name, reason, until from holds order by rowid")
+        return [Hold(task_id=r[0], name=r[1], reason=r[2], until=r[3]) for r in rows]
+
+    def get(self, key: str) -> str | None:
+        row = self._connection.execute("select value from meta where key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set(self, key: str, value: str) -> None:
+        with self.transaction():
+            self._connection.execute("insert or replace into meta values (?, ?)", (key, value))
+
+    @property
+    def born(self) -> float:
+        """Epoch seconds when this journal was created: what was claimed before it is not on it."""
+        return float(self.get("born") or "inf")
+
+    def check(self) -> str | None:
+        """What SQLite itself finds wrong with the file, or None."""
+        row = self._connection.execute("pragma quick_check(1)").fetchone()
+        return None if row[0] == "ok" else str(row[0])
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: executescript would end our transaction."""
+    text = ""
+    for line in script.splitlines():
+        text += line + "\n"
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+
+
+def _to_row(attempt: Attempt) -> tuple[object, ...]:
+    return (
+        attempt.attempt_id,
+        attempt.task_id,
+        attempt.number,
+        attempt.state,
+        attempt.name,
+        attempt.sha256,
+        attempt.spec,
+        attempt.claimant,
+        attempt.claimed_at,
+        attempt.lease_until,
+        attempt.origin,
+        attempt.interface,
+        attempt.model,
+        attempt.tier,
+        None if attempt.routing is None else json.dumps(attempt.routing),
+        json.dumps(attempt.argv),
+        attempt.mode,
+        attempt.started_at,
+        None if attempt.ended is None else encode_ended(attempt.ended),
+        attempt.decision,
+        attempt.status,
+        attempt.reason,
+        attempt.message,
+    )
+
+
+def _to_end(attempt: Attempt) -> tuple[object, ...]:
+    return (
+        None if attempt.ended is None else encode_ended(attempt.ended),
+        attempt.decision,
+        attempt.status,
+        attempt.reason,
+        attempt.message,
+        attempt.interface,
+        attempt.model,
+        attempt.attempt_id,
+    )
+
+
+def _from_row(row: Sequence[Any]) -> Attempt:
+    return Attempt(
+        attempt_id=row[0],
+        task_id=row[1],
+        number=row[2],
+        state=AttemptState(row[3]),
+        name=row[4],
+        sha256=row[5],
+        spec=row[6] or b"",
+        claimant=row[7],
+        claimed_at=row[8],
+        lease_until=row[9],
+        origin=row[10],
+        interface=row[11],
+        model=row[12],
+        tier=row[13],
+        routing=None if row[14] is None else json.loads(row[14]),
+        argv=tuple(json.loads(row[15] or "[]")),
+        mode=Mode(row[16]),
+        started_at=row[17],
+        ended=None if row[18] is None else decode_ended(row[18]),
+        decision=None if row[19] is None else Decision(row[19]),
+        status=None if row[20] is None else Status(row[20]),
+        reason=None if row[21] is None else Reason(row[21]),
+        message=row[22],
+    )
+
+
+def _record(row: Sequence[Any]) -> TaskRecord:
+    return TaskRecord(task_id=row[0], status=row[1], reason=row[2], sha256=row[3], path=row[4], finished_at=row[5])

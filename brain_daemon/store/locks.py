@@ -1,0 +1,120 @@
+"""The brain's locks: who runs the daemon, who claims, who records.
+
+All three are filelock locks on files in the state folder, never removed, so that two processes always lock the same
+inode. The lock of an attempt is another thing (adapters/process.py): its descendants hold it, so it is never released,
+only closed.
+
+Failures: a lock held by another raises `Occupied` that names the holder as far as it is known.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import psutil
+from filelock import FileLock, Timeout
+
+from brain_daemon.model.errors import Occupied
+from brain_daemon.store.files import Files
+from brain_daemon.store.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who runs the daemon of a brain; `started_at` is epoch seconds."""
+
+    pid: int
+    host: str
+    started_at: float
+
+    def describe(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started_at))
+        return f"process {self.pid} on {self.host}, since {since}"
+
+
+def _lock(layout: Layout, name: str) -> FileLock:
+    return FileLock(os.path.join(layout.state, name), thread_local=False)
+
+
+class BrainLock:
+    """Held by the one daemon of a brain for as long as it lives."""
+
+    def __init__(self, layout: Layout, files: Files) -> None:
+        self._layout = layout
+        self._files = files
+        self._lock = _lock(layout, "brain.lock")
+
+    def acquire(self) -> None:
+        """Take it or raise Occupied naming the first daemon."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            known = read_holder(self._layout)
+            who = known.describe() if known else "another process"
+            raise Occupied(
+                f"brain {self._layout.root} is already being run by {who}. "
+                "`brain status` shows it, `brain stop` ends it."
+            ) from None
+        holder = Holder(os.getpid(), os.uname().nodename, time.time())
+        self._files.put(_holder_path(self._layout), json.dumps(asdict(holder)).encode(), sync=False)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def _holder_path(layout: Layout) -> str:
+    return os.path.join(layout.state, "daemon.json")
+
+
+def read_holder(layout: Layout) -> Holder | None:
+    """Who last took the brain's lock, whether it still lives or not."""
+    try:
+        with open(_holder_path(layout), "rb") as handle:
+            return Holder(**json.load(handle))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def running_daemon(layout: Layout) -> Holder | None:
+    """The daemon that holds the brain's lock now, or None.
+
+    The lock decides; a held lock whose holder file is missing is still a running daemon (pid 0).
+    """
+    lock = _lock(layout, "brain.lock")
+    if not os.path.exists(lock.lock_file):
+        return None
+    try:
+        with lock.acquire(timeout=0):
+            return None
+    except Timeout:
+        return read_holder(layout) or Holder(0, os.uname().nodename, psutil.boot_time())
+
+
+@contextmanager
+def claims(layout: Layout, timeout_seconds: float = 30.0) -> Iterator[None]:
+    """The short lock under which files leave pending/ and active/ changes hands."""
+    yield from _held(layout, "claims.lock", timeout_seconds, "claiming from")
+
+
+@contextmanager
+def recording(layout: Layout, timeout_seconds: float = 120.0) -> Iterator[None]:
+    """The lock under which outcomes are written to files and git."""
+    yield from _held(layout, "record.lock", timeout_seconds, "recording in")
+
+
+def _held(layout: Layout, name: str, timeout_seconds: float, doing: str) -> Iterator[None]:
+    lock = _lock(layout, name)
+    try:
+        lock.acquire(timeout=timeout_seconds, poll_interval=0.002)
+    except Timeout:
+        raise Occupied(
+            f"{doing} {layout.root}: another process has held {lock.lock_file} for {timeout_seconds:g} s. "
+            "`brain doctor` names the holder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
