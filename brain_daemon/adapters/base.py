@@ -1,0 +1,52 @@
+"""What every adapter is given and must give back.
+
+An adapter MUST return an `Ended` for whatever the interface does: a refusal, a crash or a deadline of the interface is
+an outcome, never an exception. It raises only what says that nothing was started (`Transient`, `UserError`) or that the
+disk failed (`StorageError`). When `cancel` is set it MUST end everything it started, then answer `Cancelled`,
+whatever the interface said meanwhile.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from brain_daemon.model.interface import InterfaceSpec
+from brain_daemon.model.outcome import Ended
+from brain_daemon.model.task import Permissions, TaskSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of an interface, complete: plain values only, so that it could be made on another machine.
+
+    `folder` holds the attempt's raw output and lock, `workspace` is where the agent works; durations are seconds.
+    `environment` is the daemon's own, from which a child is given little.
+    """
+
+    attempt_id: str
+    task: TaskSpec
+    interface: InterfaceSpec
+    prompt: str
+    root: str
+    folder: str
+    workspace: str
+    environment: Mapping[str, str]
+    timeout_seconds: float
+    model: str | None = None
+    profile: Permissions | None = None
+    inactivity_seconds: float | None = None
+    grace_seconds: float = 5.0
+    output_bytes: int = 64 << 20
+
+
+class Adapter(Protocol):
+    """The code that speaks to one kind of interface."""
+
+    def argv(self, invocation: Invocation) -> tuple[str, ...]:
+        """What will be started, for the journal; empty where nothing is."""
+        ...
+
+    async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
+        """Make the call and say how it ended."""
+        ...

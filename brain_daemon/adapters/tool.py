@@ -1,0 +1,135 @@
+"""The adapter for tools: a Python function of this package or of an entry point, called in a thread.
+
+A thread cannot be ended from outside. A tool that ignores its deadline or a cancel for longer than the grace is left
+behind and named as a survivor; its answer, if one comes, is dropped.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from brain_daemon.adapters.base import Invocation
+from brain_daemon.adapters.echo import echo
+from brain_daemon.adapters.environment import child_environment
+from brain_daemon.adapters.librarian import librarian
+from brain_daemon.adapters.shell import shell
+from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed, ToolFunction, ToolStopped
+from brain_daemon.model.errors import UserError
+from brain_daemon.model.outcome import (
+    FREE,
+    Cancelled,
+    Ended,
+    Failed,
+    FailureKind,
+    Outcome,
+    Succeeded,
+    TimedOut,
+    Usage,
+)
+
+ENTRY_POINT_GROUP = "brain_daemon.tools"
+_OWN: dict[str, ToolFunction] = {"echo": echo, "librarian": librarian, "shell": shell}
+
+
+def find_tool(name: str) -> ToolFunction:
+    """The function an interface names: one of ours, else an installed package's entry point. UserError if there is none."""
+    if name in _OWN:
+        return _OWN[name]
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        function: ToolFunction = entry.load()
+        return function
+    raise UserError(
+        f"no tool function is called {name!r}: this package has {', '.join(sorted(_OWN))}, "
+        f"and no installed package offers it as an entry point of the group {ENTRY_POINT_GROUP}."
+    )
+
+
+class ToolAdapter:
+    """Calls tool functions; one thread for each call that runs."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="tool")
+
+    def argv(self, invocation: Invocation) -> tuple[str, ...]:
+        return (f"tool:{invocation.interface.invoke.function}",)
+
+    async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
+        started_at, clock = time.time(), time.monotonic()
+        answer: ToolAnswer | None = None
+        survivors: tuple[str, ...] = ()
+        outcome: Outcome
+        try:
+            answer = await self._call(invocation, cancel)
+            outcome = Succeeded(text=answer.text)
+        except ToolFailed as error:
+            outcome = Failed(kind=error.kind, message=str(error))
+        except (ToolStopped, TimeoutError) as error:
+            outcome = TimedOut(after_seconds=invocation.timeout_seconds)
+            if isinstance(error, TimeoutError):
+                survivors = (f"the thread of the tool {invocation.interface.name}, which did not stop when asked",)
+        except Exception as error:  # noqa: BLE001 - a fault of a tool is the outcome of its attempt, never the daemon's end
+            outcome = Failed(kind=FailureKind.PERMANENT, message=f"{type(error).__name__}: {error}")
+        if cancel.is_set():
+            outcome = Cancelled()
+        return Ended(
+            outcome=outcome,
+            started_at=started_at,
+            finished_at=time.time(),
+            duration_seconds=time.monotonic() - clock,
+            usage=answer.usage if answer else Usage(),
+            cost=answer.cost if answer else FREE,
+            model=invocation.model,
+            text=answer.text if answer else "",
+            files=answer.files if answer else (),
+            survivors=survivors,
+        )
+
+    async def _call(self, invocation: Invocation, cancel: asyncio.Event) -> ToolAnswer:
+        function = find_tool(invocation.interface.invoke.function or invocation.interface.name)
+        stopped = threading.Event()
+        deadline = time.monotonic() + invocation.timeout_seconds
+        call = _call_of(invocation, deadline, stopped)
+        loop = asyncio.get_running_loop()
+        answering = loop.run_in_executor(self._threads, function, call)
+        cancelling = loop.create_task(cancel.wait())
+        waited: set[asyncio.Future[Any]] = {answering, cancelling}
+        try:
+            done, _ = await asyncio.wait(waited, timeout=invocation.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if answering in done:
+                return await answering
+            stopped.set()
+            return await asyncio.wait_for(asyncio.shield(answering), invocation.grace_seconds)
+        finally:
+            cancelling.cancel()
+
+    def close(self) -> None:
+        """Let no new call start; threads that run are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _call_of(invocation: Invocation, deadline: float, stopped: threading.Event) -> ToolCall:
+    task = invocation.task
+    return ToolCall(
+        task_id=task.id,
+        attempt_id=invocation.attempt_id,
+        title=task.title,
+        # The person's own text: what a prompt gathers around it (handoffs, links) must never be run as a script.
+        text=task.text,
+        brain_root=Path(invocation.root),
+        workspace=Path(invocation.workspace),
+        model=invocation.model,
+        options=dict(invocation.interface.invoke.options),
+        env=child_environment(invocation),
+        deadline_monotonic=deadline,
+        cancelled=stopped.is_set,
+    )
+
+
+def out_folder(workspace: str) -> str:
+    """Where an agent leaves the files it wants kept."""
+    return os.path.join(workspace, "out")
