@@ -1,0 +1,1 @@
+"""What is left behind: result, ledger, usage, board, questions, and the commits that carry them."""

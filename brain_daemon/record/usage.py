@@ -1,0 +1,136 @@
+"""context/usage.md: what each interface was used for today, and what it has left.
+
+The front matter is for programs (any YAML reader gives whole numbers as whole numbers), the table below it for eyes.
+
+    interfaces:
+      claude_code:
+        messages_today: 12
+        requests_today: 31
+        tokens_today: 48210
+        limit_remaining: 1488
+        quota_remaining: null
+        last_error: null
+        status: available
+
+Written by the daemon as a whole, interfaces by name; the same view gives the same bytes. Reading is for people's tools
+and for tests: the daemon counts from the ledger. Failures: a file whose front matter cannot be read is `Malformed`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from brain_daemon.model import frontmatter
+from brain_daemon.model.cleaning import clean_line
+from brain_daemon.record.wording import markdown, utc, yaml_text
+
+_HEADINGS = ("Interface", "Status", "Messages", "Requests", "Tokens", "Limit left", "Quota left", "Last error")
+_NUMERIC = range(2, 7)
+_COUNTS = ("messages_today", "requests_today", "tokens_today", "limit_remaining", "quota_remaining")
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfaceUsage:
+    """One interface today (UTC).
+
+    `messages_today` are tasks sent, `requests_today` the requests they took at the provider. `limit_remaining` is what
+    is left of messages_per_day, `quota_remaining` of the tightest quota window, in that window's unit; None is: no such limit,
+    or not told. `status` is the daemon's finding, not what the interface's file says.
+    """
+
+    name: str
+    messages_today: int = 0
+    requests_today: int = 0
+    tokens_today: int = 0
+    limit_remaining: int | None = None
+    quota_remaining: int | None = None
+    last_error: str | None = None
+    status: str = "available"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageView:
+    """All that usage.md says; `updated` is epoch seconds, `day` the UTC day, `state` the daemon's."""
+
+    updated: float
+    day: str
+    state: str
+    interfaces: Sequence[InterfaceUsage] = ()
+
+
+def render(view: UsageView) -> bytes:
+    """The file, UTF-8."""
+    interfaces = sorted(view.interfaces, key=lambda usage: usage.name)
+    blocks = "".join(_block(usage) for usage in interfaces)
+    head = f'updated: "{utc(view.updated)}"\nday: {yaml_text(view.day)}\ndaemon: {yaml_text(view.state)}\n'
+    body = _table([_cells(usage) for usage in interfaces]) if interfaces else "No interface is registered.\n"
+    front = f"---\n{head}interfaces:{'' if interfaces else ' {}'}\n{blocks}---\n"
+    return f"{front}# Usage on {clean_line(view.day)}\n\n{body}".encode()
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The front matter as plain values, numbers as numbers: `parse(data)["interfaces"]["upper"]["messages_today"]`. Raises Malformed."""
+    metadata, _ = frontmatter.read(data.decode("utf-8-sig", "replace"))
+    interfaces = metadata.get("interfaces")
+    named = interfaces.items() if isinstance(interfaces, dict) else ()
+    return {**metadata, "interfaces": {name: _values(told) for name, told in named if isinstance(told, dict)}}
+
+
+def _values(told: dict[str, Any]) -> dict[str, Any]:
+    """What is told of one interface: the reader gives text and leaves out what is null."""
+    values: dict[str, Any] = {**dict.fromkeys((*_COUNTS, "last_error", "status")), **told}
+    for name in _COUNTS:
+        found = values[name]
+        if isinstance(found, str) and _NUMBER.fullmatch(found):
+            values[name] = int(found)
+    return values
+
+
+def _block(usage: InterfaceUsage) -> str:
+    return (
+        f"  {yaml_text(usage.name)}:\n"
+        f"    messages_today: {usage.messages_today}\n"
+        f"    requests_today: {usage.requests_today}\n"
+        f"    tokens_today: {usage.tokens_today}\n"
+        f"    limit_remaining: {_whole(usage.limit_remaining)}\n"
+        f"    quota_remaining: {_whole(usage.quota_remaining)}\n"
+        f"    last_error: {yaml_text(clean_line(usage.last_error)) if usage.last_error else 'null'}\n"
+        f"    status: {yaml_text(clean_line(usage.status))}\n"
+    )
+
+
+def _whole(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _cells(usage: InterfaceUsage) -> tuple[str, ...]:
+    return (
+        usage.name,
+        markdown(usage.status),
+        f"{usage.messages_today:,}",
+        f"{usage.requests_today:,}",
+        f"{usage.tokens_today:,}",
+        "-" if usage.limit_remaining is None else f"{usage.limit_remaining:,}",
+        "-" if usage.quota_remaining is None else f"{usage.quota_remaining:,}",
+        markdown(usage.last_error or "") or "-",
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    """A markdown table with its columns aligned; the last one, which holds free text, is not padded."""
+    widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS) - 1)]
+    rule = "|".join(
+        f" {'-' * (width - 1)}: " if column in _NUMERIC else f" {'-' * width} " for column, width in enumerate(widths)
+    )
+    lines = [_line(_HEADINGS, widths), f"|{rule}| --- |", *(_line(row, widths) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (
+        row[column].rjust(width) if column in _NUMERIC else row[column].ljust(width)
+        for column, width in enumerate(widths)
+    )
+    return f"| {' | '.join(padded)} | {row[-1]} |"
