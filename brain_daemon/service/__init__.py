@@ -1,0 +1,1 @@
+"""The daemon: settings, start-up with recovery, one attempt from claim to outcome, the supervisor."""

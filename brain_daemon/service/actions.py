@@ -1,0 +1,260 @@
+"""What a person can do to tasks from outside the daemon: submit, cancel, retry, release, answer.
+
+Each works with and without a running daemon: files and journal are changed under the claims lock, then a running daemon
+is woken, or the outcome is recorded here. Refused and UserError say what would be possible instead.
+"""
+
+import os
+import secrets
+import time
+import uuid
+from dataclasses import dataclass
+
+from brain_daemon.model import document
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.errors import Refused, UserError
+from brain_daemon.model.ids import attempt_id, is_task_id
+from brain_daemon.model.outcome import Reason
+from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.task import TaskSpec
+from brain_daemon.record.questions import Answer, Choice, Question, QuestionKind, append_answered
+from brain_daemon.service import inquiries
+from brain_daemon.service.brain import Brain
+from brain_daemon.service.ending import unstarted
+from brain_daemon.store import control
+from brain_daemon.store.locks import claims, running_daemon
+from brain_daemon.store.queue import Queue, Seen, look, names
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a task is: its state (pending, active, completed, failed) and its file."""
+
+    task_id: str
+    state: str
+    path: str
+
+
+def submit(brain: Brain, text: str, task_id: str | None = None) -> Place:
+    """Drop a task file as a person would; the id is made up where none is given."""
+    if task_id is not None and not is_task_id(task_id):
+        raise UserError(f"submitting a task: {task_id!r} is no id; letters, digits, dots, dashes and underscores are allowed.")
+    name = task_id or f"task-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    path = os.path.join(brain.layout.pending, f"{name}.md")
+    try:
+        brain.files.put_new(path, text.encode("utf-8", "surrogateescape"))
+    except FileExistsError:
+        raise UserError(f"submitting a task: {path} is there already; choose another id.") from None
+    return Place(name, "pending", path)
+
+
+def find(brain: Brain, task_id: str) -> Place:
+    """Where a task is now. UserError if there is none of that id, with the nearest ones."""
+    layout = brain.layout
+    active = os.path.join(layout.active, f"{task_id}.md")
+    if os.path.lexists(active):
+        return Place(task_id, "active", active)
+    pending = _find_pending(brain, task_id)
+    if pending is not None:
+        return Place(task_id, "pending", os.path.join(layout.pending, pending))
+    record = brain.journal.ended_task(task_id)
+    if record is not None:
+        return Place(record.task_id, record.status, layout.inside(record.path))
+    for status in ("completed", "failed"):
+        path = os.path.join(layout.ended(status), f"{task_id}.md")
+        if os.path.exists(path):
+            return Place(task_id, status, path)
+    raise UserError(f"there is no task {task_id!r} in {layout.root}. `brain list` shows all tasks.")
+
+
+def _find_pending(brain: Brain, task_id: str) -> str | None:
+    """The file in pending/ that has this id, by its name or by its front matter."""
+    folder = brain.layout.pending
+    if os.path.lexists(os.path.join(folder, f"{task_id}.md")):
+        return f"{task_id}.md"
+    held = {hold.task_id.casefold(): hold.name for hold in brain.journal.holds()}
+    if task_id.casefold() in held and os.path.lexists(os.path.join(folder, held[task_id.casefold()])):
+        return held[task_id.casefold()]
+    for name in names(folder):
+        seen = look(folder, name, brain.config.task_bytes)
+        if isinstance(seen, Seen) and seen.data is not None and parse_task(name, seen.data).id.casefold() == task_id.casefold():
+            return name
+    return None
+
+
+def cancel(brain: Brain, task_id: str, why: str = "cancelled by request") -> str:
+    """End a task that has not ended; a sentence on what was done. What runs is ended by its daemon."""
+    place = find(brain, task_id)
+    if place.state in ("completed", "failed"):
+        raise Refused(f"cancelling {task_id}: it has {place.state} already. Nothing was changed.")
+    newest = _newest(brain, place.task_id)
+    if place.state == "active" and newest is not None and newest.state is AttemptState.STARTING:
+        if running_daemon(brain.layout) is None:
+            raise Refused(f"cancelling {task_id}: its daemon is gone and its end unknown. `brain run` recovers it first.")
+        control.post(brain.layout, brain.files, "cancel", place.task_id, why)
+        return f"{task_id}: the daemon was asked to end it"
+    with claims(brain.layout):
+        attempt = _taken(brain, place, newest)
+        inquiries.withdraw_about(brain.journal, place.task_id)
+        if newest is not None and newest.state is AttemptState.CLAIMED:
+            brain.journal.release(newest.attempt_id)
+        brain.journal.add([unstarted(attempt, Reason.CANCELLED, why)])
+    settle(brain)
+    return f"{task_id}: cancelled"
+
+
+def _newest(brain: Brain, task_id: str) -> Attempt | None:
+    attempts = brain.journal.attempts_of(task_id)
+    return attempts[-1] if attempts else None
+
+
+def _taken(brain: Brain, place: Place, newest: Attempt | None) -> Attempt:
+    """An attempt for a task that will not start: its file is in active/ afterwards."""
+    queue = Queue(brain.layout, brain.files)
+    name = os.path.basename(place.path)
+    if place.state == "pending":
+        data = queue.claim(name, place.task_id)
+        if data is None:
+            raise Refused(f"{place.task_id} has just been claimed. Try again.")
+    else:
+        with open(place.path, "rb") as handle:
+            data = handle.read()
+        name = newest.name if newest is not None else name
+    parsed = parse_task(name, data)
+    number = brain.journal.next_number(place.task_id)
+    return Attempt(
+        attempt_id=attempt_id(place.task_id, number, uuid.uuid4().hex[:8]),
+        task_id=place.task_id,
+        number=number,
+        state=AttemptState.ENDED,
+        name=name,
+        sha256=parsed.sha256,
+        spec=data,
+        claimant="person",
+        claimed_at=time.time(),
+    )
+
+
+def retry(brain: Brain, task_id: str) -> Place:
+    """Put an ended task back into pending/ as it was asked for; its record stays in git."""
+    place = find(brain, task_id)
+    if place.state not in ("completed", "failed"):
+        raise Refused(f"retrying {task_id}: it is {place.state}. `brain release {task_id}` frees a held or interrupted task.")
+    with claims(brain.layout):
+        target = os.path.join(brain.layout.pending, f"{place.task_id}.md")
+        if os.path.lexists(target):
+            return _retry_in_place(brain, place, target)
+        if not os.path.exists(place.path):
+            raise Refused(f"retrying {task_id}: its file {place.path} is gone. `git log -- {brain.layout.relative(place.path)}` has it.")
+        brain.files.move(place.path, target)
+        beside = f"{place.path.removesuffix('.md')}.error.md"
+        if os.path.exists(beside):
+            brain.files.remove(beside)
+    wake(brain)
+    return Place(place.task_id, "pending", target)
+
+
+def _retry_in_place(brain: Brain, place: Place, target: str) -> Place:
+    """Git or a backup has put the task into pending/ already: forget that it ended, so that it may run."""
+    brain.journal.forget_ended(place.task_id)
+    if os.path.exists(place.path):
+        brain.files.remove(place.path)
+    wake(brain)
+    return Place(place.task_id, "pending", target)
+
+
+def release(brain: Brain, task_id: str) -> str:
+    """Let a held, interrupted or claimed task run now; a sentence on what was done."""
+    place = find(brain, task_id)
+    if place.state in ("completed", "failed"):
+        raise Refused(f"releasing {task_id}: it has {place.state}. `brain retry {task_id}` runs it again.")
+    newest = _newest(brain, place.task_id)
+    if place.state == "active":
+        said = _release_active(brain, place, newest)
+    else:
+        said = _release_pending(brain, place)
+    inquiries.withdraw_about(brain.journal, place.task_id)
+    settle(brain)
+    return said
+
+
+def _release_active(brain: Brain, place: Place, newest: Attempt | None) -> str:
+    if newest is not None and newest.state is AttemptState.STARTING:
+        raise Refused(f"releasing {place.task_id}: it is running. `brain cancel {place.task_id}` ends it.")
+    with claims(brain.layout):
+        if newest is not None and newest.state is AttemptState.CLAIMED:
+            brain.journal.release(newest.attempt_id)
+        elif newest is not None and newest.decision is Decision.ASK:
+            brain.journal.allow_again(newest.attempt_id)
+        name = newest.name if newest is not None else os.path.basename(place.path)
+        Queue(brain.layout, brain.files).give_back(place.task_id, name)
+    return f"{place.task_id}: back in pending/"
+
+
+def _release_pending(brain: Brain, place: Place) -> str:
+    """A person has read the text of a held task and lets it run: that content, on this host."""
+    with open(place.path, "rb") as handle:
+        data = handle.read()
+    parsed = parse_task(os.path.basename(place.path), document.strip(data).data if document.is_recorded(data) else data)
+    if not isinstance(parsed, TaskSpec):
+        raise Refused(f"releasing {place.task_id}: {parsed.message}")
+    brain.journal.approve(parsed.sha256, place.task_id, "released by a person")
+    return f"{place.task_id}: released; what still holds it is shown by `brain list`"
+
+
+def answer(brain: Brain, question: Question, key: str, by: str) -> Choice:
+    """Do what a choice says, and move the question to prompts/answered.md with its effect."""
+    choice = next(choice for choice in question.choices if choice.key == key)
+    if key == "release":
+        effect = release(brain, question.subject)
+    elif key == "cancel":
+        effect = cancel(brain, question.subject, "given up by a person")
+    elif question.kind is QuestionKind.APPROVAL:
+        effect = approve(brain, question.subject)
+    else:
+        raise UserError(f"answering {question.id}: nothing is known of the choice {key!r}.")
+    brain.journal.withdraw(question.id)
+    keep_answer(brain, Answer(question=question, key=key, answered_at=time.time(), effect=effect, by=by))
+    return choice
+
+
+def keep_answer(brain: Brain, given: Answer) -> None:
+    """Add an answer to prompts/answered.md; it is committed with the next group."""
+    path = os.path.join(brain.layout.prompts, "answered.md")
+    existing = b""
+    if os.path.exists(path):
+        with open(path, "rb") as handle:
+            existing = handle.read()
+    brain.files.put(path, append_answered(existing, [given]))
+
+
+def approve(brain: Brain, name: str) -> str:
+    """Let an interface that came with git run on this host, as its content is now."""
+    registry = brain.registry()
+    entry = registry.find(name)
+    if entry is None:
+        raise UserError(f"approving {name}: no interface is called that. `brain interfaces` lists them.")
+    brain.journal.approve(entry.spec.sha256, entry.spec.name, "approved by a person")
+    inquiries.withdraw_about(brain.journal, entry.spec.name, QuestionKind.APPROVAL)
+    wake(brain)
+    return f"{entry.spec.name}: approved on this machine"
+
+
+def wake(brain: Brain) -> bool:
+    """Tell a running daemon that something changed; whether there is one."""
+    if running_daemon(brain.layout) is None:
+        return False
+    control.post(brain.layout, brain.files, "wake")
+    return True
+
+
+def settle(brain: Brain) -> None:
+    """See that owed outcomes are recorded: by the running daemon, else here."""
+    if wake(brain):
+        return
+    recorder = brain.recorder(brain.registry(), lambda: "stopped")
+    recorder.start()
+    recorder.record()
+    recorder.commit_housekeeping()
+
+

@@ -1,0 +1,114 @@
+"""context/board.md and the table of holds, written when something has changed and at most once a second."""
+
+import os
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import islice
+
+from brain_daemon.record.board import MAX_LISTED, ActiveTask, BoardView, DoneToday, HeldTask, NextTask, render
+from brain_daemon.record.ledger import total
+from brain_daemon.model.cost_row import CostRow
+from brain_daemon.service.brain import Brain
+from brain_daemon.service.dispatch import Dispatch
+from brain_daemon.service.intake import Intake
+from brain_daemon.service.worker import Job
+from brain_daemon.store.journal import Hold
+
+_EVERY_SECONDS = 1.0
+
+
+class BoardWriter:
+    """Writes the board of one daemon. `asked` remembers which questions stand."""
+
+    def __init__(self, brain: Brain, intake: Intake, dispatch: Dispatch) -> None:
+        self._brain = brain
+        self._intake = intake
+        self._dispatch = dispatch
+        self._written_at = 0.0
+        self._last: tuple[object, ...] = ()
+        self._holds: tuple[Hold, ...] | None = None
+        self._notices: dict[str, None] = {}
+        self.asked: set[str] = set()
+        self.due: float | None = None
+
+    def notice(self, text: str) -> None:
+        """A sentence for the board."""
+        self._notices[text] = None
+
+    def refresh(self, state: str, jobs: Mapping[str, Job]) -> None:
+        """Write if what it would say has changed, but not twice within a second; `due` is then set (monotonic seconds)."""
+        now = time.monotonic()
+        if now - self._written_at < _EVERY_SECONDS:
+            self.due = self._written_at + _EVERY_SECONDS
+            return
+        self.due = None
+        signature = (state, tuple(jobs), len(self._dispatch), tuple(self._dispatch.held.items()), tuple(self._intake.declined.items()))
+        if signature != self._last:
+            self._last = signature
+            self._written_at = now
+            self.write(state, jobs)
+
+    def write(self, state: str, jobs: Mapping[str, Job]) -> None:
+        held = self._held()
+        self._keep_holds(held)
+        upcoming = [pending.task for pending in islice(self._dispatch.upcoming(), MAX_LISTED) if pending.task]
+        view = BoardView(
+            state=state,
+            updated=time.time(),
+            active=[_active(job) for job in islice(jobs.values(), MAX_LISTED)],
+            held=[HeldTask(task_id=h.task_id, title="", why=h.reason, until=h.until) for h in held[:MAX_LISTED]],
+            next=[NextTask(task_id=t.id, title=t.title, priority=t.priority.value, task_type=t.type) for t in upcoming],
+            active_total=len(jobs),
+            held_total=len(held),
+            next_total=len(self._dispatch),
+            done=self._done(),
+            questions=len(self._brain.journal.questions()),
+            notices=list(self._notices),
+        )
+        path = os.path.join(self._brain.layout.context, "board.md")
+        self._brain.files.put(path, render(view), sync=False)
+
+    def _held(self) -> list[Hold]:
+        held = [
+            Hold(task_id=self._intake.tasks[name].id, name=name, reason=held.reason, until=held.until)
+            for name, held in self._dispatch.held.items()
+            if name in self._intake.tasks
+        ]
+        declined = [
+            Hold(task_id=name.removesuffix(".md"), name=name, reason=reason)
+            for name, (_, reason) in self._intake.declined.items()
+        ]
+        return held + declined
+
+    def _keep_holds(self, held: list[Hold]) -> None:
+        """For `brain status` and `brain list`, which run in other processes."""
+        holds = tuple(held)
+        if holds != self._holds:
+            self._brain.journal.replace_holds(holds)
+            self._holds = holds
+
+    def _done(self) -> DoneToday:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        counts = self._brain.journal.ended_since(_midnight())
+        sums = total(map(CostRow.from_values, self._brain.journal.outcomes(day=today))) if counts else None
+        return DoneToday(
+            completed=counts.get("completed", 0),
+            failed=counts.get("failed", 0),
+            known_usd=sums.known_usd if sums else Decimal(0),
+            unknown_costs=sums.unknown if sums else 0,
+        )
+
+
+def _midnight() -> float:
+    """Epoch seconds of the last midnight UTC."""
+    return time.time() // 86_400 * 86_400
+
+
+def _active(job: Job) -> ActiveTask:
+    return ActiveTask(
+        task_id=job.task.id,
+        title=job.task.title,
+        interface=job.ranked.name,
+        since=job.attempt.started_at or job.attempt.claimed_at,
+    )

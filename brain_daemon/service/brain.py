@@ -1,0 +1,185 @@
+"""One opened brain: its paths, settings, journal and repository, put together once and handed to those who work with it."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from brain_daemon.adapters.registry import CameBy, Registry
+from brain_daemon.adapters.environment import read_secret
+from brain_daemon.model.errors import GitError, UserError
+from brain_daemon.model.redaction import Redactor
+from brain_daemon.model.routing_table import RoutingTable, parse_routing
+from brain_daemon.record.committing import Committer
+from brain_daemon.record.recorder import InterfaceState, Recorder, RecordLimits
+from brain_daemon.record.repository import Repository
+from brain_daemon.service.config import Config, load, user_state_path
+from brain_daemon.store.files import Files
+from brain_daemon.store.journal import Journal
+from brain_daemon.store.layout import Layout
+from brain_daemon.store.locate import common_git_dir, layout_of
+
+_MAX_SECRET_BYTES = 64 << 10
+
+
+@dataclass(slots=True)
+class Brain:
+    """What every part of the service works with. `repository` is None where the brain is in none or commits are off."""
+
+    layout: Layout
+    config: Config
+    files: Files
+    journal: Journal
+    repository: Repository | None
+    _pending_in_head: tuple[tuple[object, ...], dict[str, str]] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        root: str,
+        environment: Mapping[str, str],
+        flags: Mapping[str, Any] | None = None,
+        files: Files | None = None,
+    ) -> "Brain":
+        """Open the brain at `root`; folders that a fresh clone lacks are made. UserError, Damaged, Refused as the parts raise."""
+        files = files or Files()
+        config, _ = load(root, environment, flags)
+        layout = layout_of(root, user_state_path())
+        for folder in layout.folders():
+            files.make_folder(folder)
+        repository = Repository.open(root) if config.commit and common_git_dir(layout.root) else None
+        return cls(layout, config, files, Journal(layout.journal, files), repository)
+
+    def close(self) -> None:
+        self.journal.close()
+
+    def registry(self) -> Registry:
+        """The interfaces, read once."""
+        registry = Registry(
+            self.layout,
+            self.config.environment,
+            approvals=self.journal.approvals,
+            approve=self.journal.approve,
+            came_by=self.came_by,
+        )
+        registry.scan()
+        return registry
+
+    def recorder(self, registry: Registry, daemon_state: Any, journal: Journal | None = None) -> Recorder:
+        """A recorder with a journal connection of its own."""
+        committer = None if self.repository is None else Committer(self.repository, self.layout.state)
+        return Recorder(
+            self.layout,
+            self.files,
+            journal or Journal(self.layout.journal, self.files, durable=False),
+            committer,
+            RecordLimits(
+                group_size=self.config.group_size,
+                result_bytes=self.config.result_bytes,
+                files_bytes=self.config.files_bytes,
+            ),
+            lambda: interface_states(registry),
+            daemon_state,
+        )
+
+    def routing_table(self) -> tuple[RoutingTable, str]:
+        """context/routing.md, or the built-in table with a sentence on what is wrong with the file."""
+        path = os.path.join(self.layout.context, "routing.md")
+        try:
+            with open(path, "rb") as handle:
+                parsed = parse_routing(handle.read())
+        except FileNotFoundError:
+            return RoutingTable(), ""
+        except OSError as error:
+            return RoutingTable(), f"{path} cannot be read: {error.strerror}; the built-in table is used"
+        if isinstance(parsed, RoutingTable):
+            return parsed, ""
+        return RoutingTable(), parsed.message
+
+    def came_by(self, path: str, data: bytes) -> CameBy:
+        """Whether git brought these bytes to `path`, decided only while no git command holds the index."""
+        if self.repository is None:
+            return CameBy.HERE
+        if self.repository.index_locked():
+            return CameBy.UNDECIDED
+        try:
+            known = self.repository.head_blob(self.layout.relative(path))
+            return CameBy.GIT if known == self.repository.blob_id(data) else CameBy.HERE
+        except GitError:
+            return CameBy.UNDECIDED
+
+    def came_by_pending(self, name: str, data: bytes) -> CameBy:
+        """`came_by` for a file in pending/, from a listing that is made anew only when HEAD has moved."""
+        repository = self.repository
+        if repository is None:
+            return CameBy.HERE
+        if repository.index_locked():
+            return CameBy.UNDECIDED
+        try:
+            known = self._head_pending(repository).get(name)
+            return CameBy.GIT if known is not None and known == repository.blob_id(data) else CameBy.HERE
+        except GitError:
+            return CameBy.UNDECIDED
+
+    def _head_pending(self, repository: Repository) -> dict[str, str]:
+        key = _head_signature(repository)
+        if self._pending_in_head is None or self._pending_in_head[0] != key:
+            folder = f"{repository.prefix}{self.layout.relative(self.layout.pending)}/"
+            said = b"" if repository.head() is None else repository.git.run("ls-tree", "-z", "HEAD", "--", folder)
+            self._pending_in_head = (key, dict(_tree_entries(said)))
+        return self._pending_in_head[1]
+
+    def redactor(self, registry: Registry) -> Redactor:
+        """Knows the values of every secret the daemon itself can see."""
+        return Redactor(_secrets(self.config, registry))
+
+
+def _head_signature(repository: Repository) -> tuple[object, ...]:
+    """Changes whenever HEAD may stand for another commit; a few `stat` calls."""
+    branch = repository.branch()
+    paths = [os.path.join(repository.git_dir, "HEAD"), os.path.join(repository.common_dir, "packed-refs")]
+    if branch is not None:
+        paths.append(os.path.join(repository.common_dir, "refs", "heads", *branch.split("/")))
+    return tuple(_stamp(path) for path in paths)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _tree_entries(said: bytes) -> Iterator[tuple[str, str]]:
+    """File name and blob of each entry that `git ls-tree -z` printed."""
+    for entry in said.split(b"\0"):
+        facts, _, path = entry.partition(b"\t")
+        if path:
+            yield os.path.basename(os.fsdecode(path)), facts.split()[2].decode()
+
+
+def interface_states(registry: Registry) -> Sequence[InterfaceState]:
+    return [InterfaceState(entry.spec, entry.why_not) for entry in list(registry.entries.values())]
+
+
+def _secrets(config: Config, registry: Registry) -> list[str]:
+    environment = config.environment
+    values = [
+        value
+        for name, value in environment.items()
+        if name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS"))
+    ]
+    for entry in registry.entries.values():
+        try:
+            secret = read_secret(entry.spec.auth, home=environment.get("HOME", ""))
+        except UserError:
+            continue
+        values += [secret] if secret else []
+    for path in config.secret_files:
+        try:
+            with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as handle:
+                values.append(handle.read(_MAX_SECRET_BYTES).strip())
+        except OSError:
+            continue
+    return values

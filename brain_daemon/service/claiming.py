@@ -1,0 +1,163 @@
+"""Taking tasks out of pending/ for the daemon, and giving them back. The caller holds the claims lock for `take`.
+
+A claim reads the file again after the move: what runs is what was there then. If it is no longer what was chosen for,
+it goes back and is looked at anew.
+"""
+
+import hashlib
+import os
+import time
+import uuid
+from dataclasses import replace
+
+from brain_daemon.model import document
+from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.ids import attempt_id
+from brain_daemon.model.outcome import Reason
+from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.record import questions
+from brain_daemon.record.questions import Choice, question_from
+from brain_daemon.service.actions import answer
+from brain_daemon.service.brain import Brain
+from brain_daemon.service.dispatch import Fail, Go
+from brain_daemon.service.ending import unstarted
+from brain_daemon.service.intake import Intake, PendingTask, original_of
+from brain_daemon.service.worker import Job, Worker
+from brain_daemon.store.queue import Queue
+
+Closed = tuple[Attempt, TaskSpec | None]
+
+
+class Claimer:
+    """Claims for one daemon. Not for several threads."""
+
+    def __init__(self, brain: Brain, intake: Intake, worker: Worker) -> None:
+        self._brain = brain
+        self._intake = intake
+        self._worker = worker
+        self._queue = Queue(brain.layout, brain.files)
+
+    def take(self, picks: list[Go | Fail]) -> tuple[list[Job], list[Closed]]:
+        """Claim what was picked: jobs to start, and tasks that have ended without one."""
+        jobs: list[Job] = []
+        closed: list[Closed] = []
+        for pick in picks:
+            if isinstance(pick, Go):
+                job = self._job(pick)
+                if job is not None:
+                    jobs.append(job)
+            else:
+                ended = self._fail(pick)
+                if ended is not None:
+                    closed.append(ended)
+        return jobs, closed
+
+    def _job(self, go: Go) -> Job | None:
+        taken = self._claim(go.pending, go.task.sha256)
+        if taken is None:
+            return None
+        spec, claimed_at, notes = taken
+        attempt = self._attempt(go.pending, go.task, spec, claimed_at)
+        job = Job(
+            task=go.task,
+            choice=go.choice,
+            ranked=go.start.ranked,
+            why=go.start.reason,
+            attempt=attempt,
+            notes=(*notes, *go.choice.warnings),
+        )
+        job.attempt = replace(attempt, **self._worker.placement(job))
+        return job
+
+    def _claim(self, pending: PendingTask, sha256: str) -> tuple[bytes, float, tuple[str, ...]] | None:
+        """Move the file and read it: its original bytes, when it was seen, and notes; None if it is another one by now."""
+        claimed_at = pending.signature.modified_at
+        data = self._queue.claim(pending.name, pending.id)
+        if data is None:
+            self._intake.forget(pending.name)
+            return None
+        spec, _ = original_of(data)
+        if hashlib.sha256(spec).hexdigest() != sha256:
+            self._queue.give_back(pending.id, pending.name)
+            self._intake.forget(pending.name)
+            return None
+        notes = [pending.note] if pending.note else []
+        if pending.recorded:
+            notes += document.strip(data).warnings
+        self._intake.forget(pending.name)
+        self._intake.active[pending.id.casefold()] = "active"
+        return spec, min(max(claimed_at, pending.seen_at), time.time()), tuple(notes)
+
+    def _attempt(self, pending: PendingTask, task: TaskSpec | Rejection, spec: bytes, claimed_at: float) -> Attempt:
+        number = self._brain.journal.next_number(pending.id)
+        return Attempt(
+            attempt_id=attempt_id(pending.id, number, uuid.uuid4().hex[:8]),
+            task_id=pending.id,
+            number=number,
+            state=AttemptState.STARTING,
+            name=pending.name,
+            sha256=task.sha256,
+            spec=spec,
+            claimant="daemon",
+            claimed_at=claimed_at,
+            started_at=time.time(),
+            origin="git" if pending.in_head else "local",
+        )
+
+    def _fail(self, fail: Fail) -> Closed | None:
+        pending = fail.pending
+        if pending.fault is not None:
+            return self.close(pending, Reason.MALFORMED, explain(pending.fault))
+        return self.close(pending, Reason.DEPENDENCY_FAILED, fail.dependency or "")
+
+    def close(self, pending: PendingTask, reason: Reason, message: str) -> Closed | None:
+        """Claim a task and end it at once, without a start."""
+        what = pending.task or pending.fault
+        assert what is not None
+        if pending.fault is not None and not what.sha256:
+            return self._close_unread(pending, message)
+        taken = self._claim(pending, what.sha256)
+        if taken is None:
+            return None
+        spec, claimed_at, _ = taken
+        attempt = self._attempt(pending, what, spec, claimed_at)
+        return unstarted(attempt, reason, message), pending.task
+
+    def _close_unread(self, pending: PendingTask, message: str) -> Closed | None:
+        """A file too large to read is moved as it is."""
+        self._brain.files.move(os.path.join(self._brain.layout.pending, pending.name), self._queue.active_path(pending.id))
+        self._intake.forget(pending.name)
+        assert pending.fault is not None
+        attempt = self._attempt(pending, pending.fault, b"", time.time())
+        return unstarted(attempt, Reason.MALFORMED, message), None
+
+    def give_back(self, job: Job) -> None:
+        """A task that waits long before its next attempt, or whose daemon stops, returns to pending/."""
+        if os.path.lexists(self._queue.active_path(job.task.id)):
+            self._queue.give_back(job.task.id, job.attempt.name)
+
+    def ticked_answers(self) -> list[Choice]:
+        """Act on the boxes a person has ticked in prompts/pending.md; the choices that were made."""
+        path = os.path.join(self._brain.layout.prompts, "pending.md")
+        try:
+            with open(path, "rb") as handle:
+                ticks = questions.parse(handle.read())
+        except FileNotFoundError:
+            return []
+        if not ticks:
+            return []
+        open_questions = [question_from(document_) for document_, _ in self._brain.journal.questions().values()]
+        chosen = questions.chosen(ticks, open_questions)
+        return [answer(self._brain, question, chosen[question.id].key, by="file") for question in open_questions if question.id in chosen]
+
+
+def explain(fault: Rejection) -> str:
+    """A rejection in words: the line, the field, what was found and what is allowed."""
+    place = [f"line {fault.line}"] if fault.line else []
+    place += [f"field {fault.field}"] if fault.field else []
+    lines = [(", ".join(place) + ": " if place else "") + fault.message]
+    if fault.found is not None:
+        lines.append(f"Found: {fault.found}")
+    if fault.allowed is not None:
+        lines.append(f"Allowed: {fault.allowed}")
+    return "\n".join(lines)

@@ -1,0 +1,258 @@
+"""Settings: defaults, then the user's own file, brain.toml, BRAIN_* variables and flags, into one frozen `Config`.
+
+Nobody else reads the environment. The table below is the single list: docs/configuration.md is checked against it.
+brain.toml travels with the repository, so it may only narrow what `user_only` settings grant (permissions).
+
+Failures: a setting that cannot be read is a `UserError` that names the file, the key, what was found and what is allowed.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import platformdirs
+
+from brain_daemon.model.errors import UserError
+from brain_daemon.model.quantities import parse_duration
+
+APPLICATION = "brain-daemon"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One value each; durations are seconds, sizes bytes."""
+
+    enabled: bool
+    parallel: int
+    commit: bool
+    timeout_seconds: float
+    inactivity_seconds: float | None
+    grace_seconds: float
+    drain_seconds: float
+    attempts: int
+    transient_retries: int
+    settle_seconds: float
+    scan_seconds: float
+    group_seconds: float
+    group_size: int
+    task_bytes: int
+    output_bytes: int
+    result_bytes: int
+    files_bytes: int
+    log_bytes: int
+    reserve_bytes: int
+    on_no_interface: str
+    on_limit: str
+    tasks_from_git: str
+    never: tuple[str, ...]
+    local_only: bool
+    permissions: str
+    secret_files: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of the table: how its text is read, its default and what it means."""
+
+    name: str
+    read: Callable[[Any], Any]
+    default: Any
+    meaning: str
+    user_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A setting's value and where it came from, for `brain config --origin`."""
+
+    name: str
+    value: Any
+    source: str
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in {"true", "yes", "on", "1"}:
+        return True
+    if word in {"false", "no", "off", "0"}:
+        return False
+    raise ValueError("true or false")
+
+
+def _count(value: Any) -> int:
+    number = int(str(value))
+    if number < 1:
+        raise ValueError("a whole number from 1")
+    return number
+
+
+def _tally(value: Any) -> int:
+    number = int(str(value))
+    if number < 0:
+        raise ValueError("a whole number from 0")
+    return number
+
+
+def _duration(value: Any) -> float:
+    return float(parse_duration(str(value)))
+
+
+def _optional_duration(value: Any) -> float | None:
+    return None if str(value).strip().lower() in {"none", "off"} else _duration(value)
+
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1000, "kib": 1024, "m": 1 << 20, "mb": 10**6, "mib": 1 << 20, "g": 1 << 30, "gb": 10**9, "gib": 1 << 30}
+
+
+def _size(value: Any) -> int:
+    text = str(value).strip().lower()
+    digits = text.rstrip("bikmg ")
+    unit = text[len(digits) :].strip()
+    if unit not in _UNITS:
+        raise ValueError("a size such as 500000, 256KiB, 20MB")
+    return int(float(digits) * _UNITS[unit])
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return word
+
+    return read
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else str(value).split(",")
+    return tuple(str(item).strip() for item in items if str(item).strip())
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("enabled", _truth, True, "false stops all starts; dropped tasks stay in pending/"),
+    Setting("parallel", _count, 4, "attempts that run at the same time, all interfaces together"),
+    Setting("commit", _truth, True, "false leaves the commits to you (as `brain run --no-commit`)"),
+    Setting("timeout", _duration, 1800.0, "longest time for one attempt where neither task nor interface says"),
+    Setting("inactivity", _optional_duration, None, "longest silence of a command before it is ended; none for no such limit"),
+    Setting("grace", _duration, 5.0, "time between the steps that end a process: interrupt, terminate, kill"),
+    Setting("drain", _duration, 60.0, "how long a stopping daemon waits for running attempts"),
+    Setting("attempts", _count, 2, "tries of a task, where the task does not say"),
+    Setting("transient_retries", _tally, 3, "further tries after a transient failure or a rate limit"),
+    Setting("settle", _duration, 2.0, "quiet time after which a file still open or edited again counts as complete"),
+    Setting("scan", _duration, 10.0, "time between two full looks at the folders, with or without file events"),
+    Setting("group", _duration, 0.2, "outcomes that end within this time are committed together"),
+    Setting("group_size", _count, 500, "most outcomes of one group"),
+    Setting("task_size", _size, 1_000_000, "largest task file"),
+    Setting("output_size", _size, 64 << 20, "most a command may print before it is ended"),
+    Setting("result_size", _size, 256 << 10, "longest result text inside the task file; longer ones go to ID.files/"),
+    Setting("files_size", _size, 20 << 20, "most bytes of files collected from an attempt's out/ folder"),
+    Setting("log_size", _size, 5 << 20, "size at which the daemon's own log is rolled; one older log is kept"),
+    Setting("reserve", _size, 200 << 20, "free disk space below which nothing new is claimed"),
+    Setting("on_no_interface", _one_of("hold", "fail"), "hold", "what happens to a task that nobody can do"),
+    Setting("on_limit", _one_of("wait", "fallback", "ask"), "wait", "what a task does at a limit where it does not say"),
+    Setting("tasks_from_git", _one_of("run", "hold"), "run", "whether tasks that came by git run or wait for `brain release`"),
+    Setting("never", _texts, (), "interfaces that may not be used in this brain"),
+    Setting("local_only", _truth, False, "only interfaces marked `local: true` may be used in this brain"),
+    Setting("permissions", _one_of("read", "write", "full"), "write", "most that a task may be granted on this machine", True),
+    Setting("secret_files", _texts, (), "files whose text is a secret: it is kept out of everything written", True),
+)
+_FIELDS = {
+    "timeout": "timeout_seconds",
+    "inactivity": "inactivity_seconds",
+    "grace": "grace_seconds",
+    "drain": "drain_seconds",
+    "settle": "settle_seconds",
+    "scan": "scan_seconds",
+    "group": "group_seconds",
+    "task_size": "task_bytes",
+    "output_size": "output_bytes",
+    "result_size": "result_bytes",
+    "files_size": "files_bytes",
+    "log_size": "log_bytes",
+    "reserve": "reserve_bytes",
+}
+_GRANTS = ("read", "write", "full")
+
+
+def user_config_path() -> str:
+    """The user's own settings file, outside every brain."""
+    return os.path.join(platformdirs.user_config_dir(APPLICATION), "config.toml")
+
+
+def user_state_path() -> str:
+    """The folder for what is this user's and no brain's: the workspaces of agents."""
+    return platformdirs.user_state_dir(APPLICATION)
+
+
+def process_environment() -> Mapping[str, str]:
+    """The environment this process was started with: the only place it is read."""
+    return dict(os.environ)
+
+
+def load(
+    root: str | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None
+) -> tuple[Config, tuple[Origin, ...]]:
+    """Build the Config of the brain at `root` (None for none) and say where each value came from."""
+    sources: list[tuple[str, Mapping[str, Any], bool]] = [(user_config_path(), _read_toml(user_config_path()), True)]
+    if root is not None:
+        path = os.path.join(root, "brain.toml")
+        sources.append((path, _read_toml(path), False))
+    sources.append(("environment", _from_environment(environment), True))
+    sources.append(("command line", {k: v for k, v in (flags or {}).items() if v is not None}, True))
+    origins = tuple(_resolve(setting, sources) for setting in SETTINGS)
+    values = {_FIELDS.get(origin.name, origin.name): origin.value for origin in origins}
+    assert set(values) | {"environment"} == {field.name for field in fields(Config)}
+    return Config(environment=environment, **values), origins
+
+
+def _resolve(setting: Setting, sources: list[tuple[str, Mapping[str, Any], bool]]) -> Origin:
+    found = Origin(setting.name, setting.default, "default")
+    for source, values, trusted in sources:
+        if setting.name not in values:
+            continue
+        try:
+            value = setting.read(values[setting.name])
+        except ValueError as error:
+            raise UserError(
+                f"reading the setting {setting.name} from {source}: found {values[setting.name]!r}, allowed is {error}."
+            ) from None
+        if trusted or not setting.user_only or _narrows(setting, value, found.value):
+            found = Origin(setting.name, value, source)
+    return found
+
+
+def _narrows(setting: Setting, value: Any, current: Any) -> bool:
+    return setting.name == "permissions" and _GRANTS.index(value) < _GRANTS.index(current)
+
+
+def _read_toml(path: str) -> Mapping[str, Any]:
+    try:
+        with open(path, "rb") as handle:
+            data = tomllib.load(handle)
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"reading the settings in {path}: {error}. Correct the line or remove the file.") from error
+    _refuse_unknown(path, data)
+    return data
+
+
+def _refuse_unknown(path: str, data: Mapping[str, Any]) -> None:
+    known = [setting.name for setting in SETTINGS]
+    for key in data:
+        if key not in known:
+            raise UserError(f"reading the settings in {path}: no setting is called {key!r}. There are: {', '.join(known)}.")
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for setting in SETTINGS:
+        value = environment.get(f"BRAIN_{setting.name.upper()}")
+        if value is not None:
+            found[setting.name] = value
+    return found

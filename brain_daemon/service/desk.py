@@ -1,0 +1,69 @@
+"""Where workers hand in what must be durable: starts and ends of attempts, written in one transaction for all that wait.
+
+While one transaction is being written the next ones gather, so a single start costs one sync and a hundred share one.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from brain_daemon.model.attempt import Attempt
+from brain_daemon.model.task import TaskSpec
+from brain_daemon.store.journal import Journal
+
+OnEnd = Callable[[Attempt, TaskSpec | None], None]
+
+
+class Desk:
+    """One journal connection, used from the event loop's thread only. `on_end` hears of each outcome once it is durable."""
+
+    def __init__(self, journal: Journal, on_end: OnEnd) -> None:
+        self._journal = journal
+        self._on_end = on_end
+        self._starts: list[Attempt] = []
+        self._ends: list[tuple[Attempt, TaskSpec | None]] = []
+        self._closed: list[tuple[Attempt, TaskSpec | None]] = []
+        self._written: asyncio.Future[None] | None = None
+
+    async def start(self, attempts: Sequence[Attempt]) -> None:
+        """Returns when the starts are durable."""
+        self._starts.extend(attempts)
+        await self._next_writing()
+
+    async def end(self, attempt: Attempt, task: TaskSpec | None) -> None:
+        """Returns when the outcome is durable."""
+        self._ends.append((attempt, task))
+        await self._next_writing()
+
+    async def close(self, attempt: Attempt, task: TaskSpec | None) -> None:
+        """An attempt that ended without a start: returns when it is durable."""
+        self._starts.append(attempt)
+        self._closed.append((attempt, task))
+        await self._next_writing()
+
+    async def _next_writing(self) -> None:
+        if self._written is None:
+            self._written = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(self._write)
+        await asyncio.shield(self._written)
+
+    def _write(self) -> None:
+        """One transaction for everything handed in since the last one."""
+        written, self._written = self._written, None
+        starts, self._starts = self._starts, []
+        ends, self._ends = self._ends, []
+        closed, self._closed = self._closed, []
+        assert written is not None
+        try:
+            with self._journal.transaction():
+                self._journal.insert(starts)
+                self._journal.set_ended([attempt for attempt, _ in ends])
+        except BaseException as error:
+            if not written.cancelled():
+                written.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for attempt, task in (*ends, *closed):
+            self._on_end(attempt, task)
+        if not written.cancelled():
+            written.set_result(None)

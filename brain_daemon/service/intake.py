@@ -1,0 +1,274 @@
+"""From names in pending/ to tasks that may be considered: settle, read, parse, name, watch for changes.
+
+Hints come from file events; `scan` finds what they missed. What is kept here is a picture of the folder: the claim looks
+at the file again.
+"""
+
+import os
+import time
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from brain_daemon.adapters.registry import CameBy
+from brain_daemon.model import document
+from brain_daemon.model.parsing import ParseLimits, Vocabulary, parse_task, too_large
+from brain_daemon.model.redaction import Redactor
+from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.policy.arrivals import Accept, Arrival, Decline, EndedTask, arrive
+from brain_daemon.service.brain import Brain
+from brain_daemon.store.layout import is_task_name
+from brain_daemon.store.queue import Gone, Seen, Signature, Unreadable, look, names, peek
+
+_QUICK_LOOK_SECONDS = 0.005
+
+
+@dataclass(slots=True)
+class PendingTask:
+    """A readable file in pending/. `task` has the id it will run under; `fault` stands in its place where it is none."""
+
+    name: str
+    signature: Signature
+    seen_at: float
+    task: TaskSpec | None
+    fault: Rejection | None
+    in_head: bool = False
+    recorded: bool = False
+    note: str | None = None
+    finding: str | None = None
+
+    @property
+    def id(self) -> str:
+        if self.task is not None:
+            return self.task.id
+        assert self.fault is not None
+        return self.fault.id
+
+
+class _Statuses(Mapping[str, str]):
+    """A live view: nothing is copied, however many tasks there are."""
+
+    def __init__(self, active: Mapping[str, str], pending: Mapping[str, str], ended: Mapping[str, str]) -> None:
+        self._active = active
+        self._pending = pending
+        self._ended = ended
+
+    def __getitem__(self, key: str) -> str:
+        if key in self._active:
+            return self._active[key]
+        return "pending" if key in self._pending else self._ended[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._ended, **self._pending, **self._active})
+
+    def __len__(self) -> int:
+        return len({**self._ended, **self._pending, **self._active})
+
+
+class Intake:
+    """The picture of pending/. Not for several threads."""
+
+    def __init__(self, brain: Brain, redactor: Redactor) -> None:
+        self._brain = brain
+        self._redactor = redactor
+        self._limits = ParseLimits(file_bytes=brain.config.task_bytes)
+        self.vocabulary: Vocabulary | None = None
+        self.tasks: dict[str, PendingTask] = {}
+        self.declined: dict[str, tuple[Signature | None, str]] = {}
+        self._unsettled: dict[str, tuple[float, Signature | None]] = {}
+        self._first_seen: dict[int, float] = {}
+        self.ended: dict[str, str] = brain.journal.ended_statuses()
+        self.active: dict[str, str] = {}
+        self._names_of: dict[str, str] = {}
+        self.released: frozenset[str] = frozenset()
+
+    @property
+    def holders(self) -> Mapping[str, str]:
+        """casefolded id -> active, a pending file's name, completed or failed."""
+        return ChainMap(self.active, self._names_of, self.ended)
+
+    def statuses(self) -> Mapping[str, str]:
+        """casefolded id -> pending, active, completed or failed, as policy/readiness.py wants it."""
+        return _Statuses(self.active, self._names_of, self.ended)
+
+    def complete(self, name: str) -> str | None:
+        """A hint that a file is whole; the name if the picture has changed."""
+        if not is_task_name(name):
+            return None
+        known = self.tasks.get(name)
+        if known is not None and self._settling_edit(name, known):
+            return None
+        return name if self._examine(name) else None
+
+    def changing(self, name: str) -> None:
+        """A hint that a file is being written: it counts as whole after a quiet time."""
+        if is_task_name(name) and name not in self.tasks:
+            self._unsettled.setdefault(name, (time.monotonic() + self._brain.config.settle_seconds, None))
+
+    def gone(self, name: str) -> str | None:
+        """A hint that a file has left pending/; its name if it was known."""
+        self._unsettled.pop(name, None)
+        self.declined.pop(name, None)
+        return name if self.forget(name) else None
+
+    def forget(self, name: str) -> PendingTask | None:
+        """Take a file out of the picture."""
+        known = self.tasks.pop(name, None)
+        if known is not None and self._names_of.get(known.id.casefold()) == name:
+            del self._names_of[known.id.casefold()]
+        return known
+
+    def scan(self, limit: int | None = None) -> Iterator[str]:
+        """Look at the whole folder; yields each name whose picture has changed. `limit` bounds how many are read."""
+        present = set(names(self._brain.layout.pending))
+        for name in [*self.tasks, *self.declined, *self._unsettled]:
+            if name not in present and self.gone(name):
+                yield name
+        for name in sorted(present - self._unsettled.keys()):
+            if self._is_news(name) and self._examine(name):
+                yield name
+                if limit is not None and (limit := limit - 1) <= 0:
+                    return
+
+    def settle(self) -> Iterator[str]:
+        """Files whose quiet time has passed; yields each name whose picture has changed."""
+        now = time.monotonic()
+        for name, (due, last) in list(self._unsettled.items()):
+            if due > now:
+                continue
+            found = peek(self._brain.layout.pending, name)
+            if isinstance(found, Signature) and found != last:
+                self._unsettled[name] = (now + self._brain.config.settle_seconds, found)
+                continue
+            del self._unsettled[name]
+            if self._examine(name):
+                yield name
+
+    @property
+    def next_due(self) -> float | None:
+        """Monotonic seconds at which `settle` has something to do."""
+        return min((due for due, _ in self._unsettled.values()), default=None)
+
+    def _is_news(self, name: str) -> bool:
+        """Whether a scan must read this file: new or changed, and quiet for long enough (else it is put off)."""
+        found = peek(self._brain.layout.pending, name)
+        known = self.tasks.get(name)
+        if isinstance(found, Signature) and known is not None and known.signature == found:
+            return False
+        if name in self.declined and self.declined[name][0] == (found if isinstance(found, Signature) else None):
+            return False
+        if isinstance(found, Signature):
+            age = time.time() - found.modified_at
+            if 0 <= age < self._brain.config.settle_seconds:
+                self._unsettled[name] = (time.monotonic() + self._brain.config.settle_seconds - age, found)
+                return False
+        return True
+
+    def _settling_edit(self, name: str, known: PendingTask) -> bool:
+        """A known file that is saved again may be under somebody's hands: it waits for a quiet time."""
+        found = peek(self._brain.layout.pending, name)
+        if not isinstance(found, Signature) or found == known.signature:
+            return False
+        self.forget(name)
+        self._unsettled[name] = (time.monotonic() + self._brain.config.settle_seconds, found)
+        return True
+
+    def _examine(self, name: str) -> bool:
+        """Read one file into the picture; whether the picture changed."""
+        self._unsettled.pop(name, None)
+        found = look(self._brain.layout.pending, name, self._brain.config.task_bytes)
+        if isinstance(found, Gone):
+            return self.forget(name) is not None
+        known = self.tasks.get(name)
+        if isinstance(found, Seen) and known is not None and known.signature == found.signature:
+            return False
+        self.forget(name)
+        self.declined.pop(name, None)
+        if isinstance(found, Unreadable):
+            self.declined[name] = (None, found.reason)
+            return True
+        if found.data is not None and not found.data.strip():
+            self.declined[name] = (found.signature, "is empty: nothing is asked yet")
+            return True
+        return self._take(found)
+
+    def _take(self, seen: Seen) -> bool:
+        origin = CameBy.HERE if seen.data is None else self._brain.came_by_pending(seen.name, seen.data)
+        if origin is CameBy.UNDECIDED:
+            self._unsettled[seen.name] = (time.monotonic() + _QUICK_LOOK_SECONDS, seen.signature)
+            return False
+        pending = self.parse(seen, in_head=origin is CameBy.GIT)
+        if pending.task is not None and pending.task.draft:
+            self.declined[seen.name] = (seen.signature, "is a draft; `status: ready` lets it start")
+            return True
+        answer = self._arrive(pending, seen)
+        if isinstance(answer, Decline):
+            self.declined[seen.name] = (seen.signature, answer.reason)
+            return True
+        pending.note = answer.note
+        self._name(pending, answer.id)
+        self.tasks[seen.name] = pending
+        self._names_of[pending.id.casefold()] = seen.name
+        return True
+
+    def parse(self, seen: Seen, *, in_head: bool) -> PendingTask:
+        """The task a file asks for, or why it is none; a recorded file moved back is read without its result."""
+        seen_at = self._first_seen.setdefault(seen.signature.inode, time.time())
+        if seen.data is None:
+            fault = too_large(seen.name, seen.signature.size_bytes, limits=self._limits)
+            return PendingTask(seen.name, seen.signature, seen_at, None, fault, in_head=in_head)
+        data, recorded = original_of(seen.data)
+        parsed = parse_task(seen.name, data, limits=self._limits, vocabulary=self.vocabulary)
+        pending = PendingTask(seen.name, seen.signature, seen_at, None, None, in_head=in_head, recorded=recorded)
+        if isinstance(parsed, Rejection):
+            pending.fault = parsed
+        else:
+            pending.task = parsed
+        if parsed.sha256 not in self.released:
+            findings = self._redactor.find(data.decode("utf-8", "replace"))
+            pending.finding = f"{findings[0].kind} in line {findings[0].line}" if findings else None
+        return pending
+
+    def _arrive(self, pending: PendingTask, seen: Seen) -> Accept | Decline:
+        what = pending.task or pending.fault
+        assert what is not None
+        asked_id = what.id
+        if pending.recorded and seen.data is not None and not (pending.task and pending.task.explicit_id):
+            asked_id = _recorded_id(seen) or asked_id
+        arrival = Arrival(
+            id=asked_id,
+            explicit_id=pending.task is not None and pending.task.explicit_id,
+            sha256=what.sha256,
+            modified_at=seen.signature.modified_at,
+            in_head=pending.in_head,
+            recorded=pending.recorded,
+        )
+        return arrive(arrival, self._ended(asked_id), self.holders)
+
+    def _ended(self, task_id: str) -> EndedTask | None:
+        if task_id.casefold() not in self.ended:
+            return None
+        record = self._brain.journal.ended_task(task_id)
+        if record is None:
+            return EndedTask(status=self.ended[task_id.casefold()], sha256=None, finished_at=None)
+        present = os.path.exists(self._brain.layout.inside(record.path))
+        return EndedTask(status=record.status, sha256=record.sha256, finished_at=record.finished_at, present=present)
+
+    @staticmethod
+    def _name(pending: PendingTask, task_id: str) -> None:
+        if pending.task is not None:
+            pending.task = replace(pending.task, id=task_id)
+        elif pending.fault is not None:
+            pending.fault = replace(pending.fault, id=task_id)
+
+
+def original_of(data: bytes) -> tuple[bytes, bool]:
+    """A task's own bytes, and whether a result of ours was taken off them."""
+    if b"result:" not in data or not document.is_recorded(data):
+        return data, False
+    return document.strip(data).data, True
+
+
+def _recorded_id(seen: Seen) -> str | None:
+    """The id under which a recorded file ran: its name in completed/ or failed/ was that id."""
+    return seen.name.removesuffix(".md")

@@ -1,0 +1,207 @@
+"""What a start does before it opens for work: look at active/ and the journal, and repair what a crash left.
+
+The decisions are policy/recovery.py's; this module looks and acts. Each action can be cut short and done again: the next
+start finds the same question or a smaller one.
+"""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from brain_daemon.adapters import survivors
+from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.ids import attempt_id
+from brain_daemon.model.interface import InterfaceSpec
+from brain_daemon.model.outcome import UNKNOWN_COST, Ended, Interrupted
+from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.policy.recovery import AwaitEnd, DropTwin, Found, GiveBack, Interrupt, Leave, Repair, Restore, repair
+from brain_daemon.policy.retry import Again, Ask, Step, after, is_blameless
+from brain_daemon.service import inquiries
+from brain_daemon.service.brain import Brain
+from brain_daemon.service.ending import decided
+from brain_daemon.store.journal import TaskRecord
+from brain_daemon.store.queue import Queue, Seen, look, names
+
+_UNKNOWN_TOKEN = "00000000"  # noqa: S105 - the random part of an attempt's id, and here there was none
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An attempt of a dead daemon whose processes still live; `deadline` is epoch seconds."""
+
+    attempt: Attempt
+    lock_path: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a start found: repairs by task id, and the orphans to wait for."""
+
+    repairs: dict[str, Repair]
+    orphans: tuple[Orphan, ...]
+
+
+class Recovery:
+    """Looks and repairs, once, while the brain's lock is held and nothing runs yet."""
+
+    def __init__(self, brain: Brain, find: Callable[[str], InterfaceSpec | None]) -> None:
+        self._brain = brain
+        self._find = find
+        self._queue = Queue(brain.layout, brain.files)
+
+    def run(self) -> Recovered:
+        self._queue.sweep_temporaries()
+        self.remember_recorded()
+        newest = {attempt.task_id.casefold(): attempt for attempt in self._brain.journal.newest_attempts()}
+        active = {task_id.casefold(): task_id for task_id in self._queue.active_ids()}
+        twins = self._pending_hashes() if active else {}
+        repairs: dict[str, Repair] = {}
+        orphans: list[Orphan] = []
+        for key in {**active, **newest}:
+            attempt = newest.get(key)
+            task_id = active.get(key) or (attempt.task_id if attempt else key)
+            step = repair(self._look(task_id, key in active, attempt, twins))
+            repairs[task_id] = step
+            self._do(task_id, step, attempt, orphans)
+        return Recovered(repairs, tuple(orphans))
+
+    def remember_recorded(self) -> None:
+        """Tasks that ended on another machine or before this journal: their files are the record."""
+        known = self._brain.journal.ended_statuses()
+        fresh = []
+        for status in ("completed", "failed"):
+            folder = self._brain.layout.ended(status)
+            for name in names(folder):
+                task_id = name.removesuffix(".md")
+                if task_id.casefold() not in known:
+                    path = self._brain.layout.relative(os.path.join(folder, name))
+                    fresh.append(TaskRecord(task_id=task_id, status=status, path=path))
+        if fresh:
+            self._brain.journal.remember_ended(fresh)
+
+    def _pending_hashes(self) -> dict[str, str]:
+        """sha256 -> name, for the files in pending/: only a claim cut short leaves a twin there."""
+        found = {}
+        for name in names(self._brain.layout.pending):
+            seen = look(self._brain.layout.pending, name, self._brain.config.task_bytes)
+            if isinstance(seen, Seen) and seen.data is not None:
+                found[hashlib.sha256(seen.data).hexdigest()] = name
+        return found
+
+    def _look(self, task_id: str, has_file: bool, attempt: Attempt | None, twins: dict[str, str]) -> Found:
+        sha256 = since = None
+        if has_file:
+            path = self._queue.active_path(task_id)
+            seen = look(self._brain.layout.active, os.path.basename(path), self._brain.config.task_bytes)
+            sha256 = hashlib.sha256(seen.data).hexdigest() if isinstance(seen, Seen) and seen.data is not None else ""
+            since = os.lstat(path).st_ctime
+        starting = attempt is not None and attempt.state is AttemptState.STARTING
+        return Found(
+            task_id=task_id,
+            active_sha256=sha256,
+            active_since=since,
+            journal_born=self._brain.journal.born,
+            state=attempt.state if attempt else None,
+            decision=attempt.decision if attempt else None,
+            alive=starting and attempt is not None and survivors.alive(attempt.attempt_id, self._lock_path(attempt)).any,
+            twin=twins.get(sha256) if sha256 else None,
+        )
+
+    def _lock_path(self, attempt: Attempt) -> str:
+        return os.path.join(self._brain.layout.attempt(attempt.attempt_id), "lock")
+
+    def _do(self, task_id: str, step: Repair, attempt: Attempt | None, orphans: list[Orphan]) -> None:
+        match step:
+            case Leave():
+                return
+            case GiveBack():
+                self._queue.give_back(task_id, attempt.name if attempt else f"{task_id}.md")
+            case DropTwin():
+                self._brain.files.remove(self._queue.active_path(task_id))
+            case Restore():
+                self._restore(attempt)
+            case Interrupt(why=why):
+                self._restore(attempt if step.restore else None)
+                self.interrupt(attempt or self._unknown(task_id), why)
+            case AwaitEnd():
+                self._restore(attempt if step.restore else None)
+                assert attempt is not None
+                limit = self._brain.config.timeout_seconds
+                orphans.append(Orphan(attempt, self._lock_path(attempt), (attempt.started_at or time.time()) + limit))
+
+    def _restore(self, attempt: Attempt | None) -> None:
+        """Write the task's bytes into active/ again: something like `git clean -fdx` took the file."""
+        if attempt is not None and attempt.spec:
+            self._brain.files.put(self._queue.active_path(attempt.task_id), attempt.spec)
+
+    def _unknown(self, task_id: str) -> Attempt:
+        """An attempt this journal has never heard of, so that its end has a place."""
+        with open(self._queue.active_path(task_id), "rb") as handle:
+            spec = handle.read()
+        number = self._brain.journal.next_number(task_id)
+        attempt = Attempt(
+            attempt_id=attempt_id(task_id, number, _UNKNOWN_TOKEN),
+            task_id=task_id,
+            number=number,
+            state=AttemptState.STARTING,
+            name=f"{task_id}.md",
+            sha256=hashlib.sha256(spec).hexdigest(),
+            spec=spec,
+            claimant="daemon",
+            claimed_at=time.time(),
+        )
+        self._brain.journal.add([attempt])
+        return attempt
+
+    def interrupt(self, attempt: Attempt, why: str) -> None:
+        """Give an attempt whose end nobody saw the outcome Interrupted, and do what follows from it."""
+        parsed = parse_task(attempt.name, attempt.spec)
+        spec = self._find(attempt.interface) if attempt.interface else None
+        now = time.time()
+        started = attempt.started_at or attempt.claimed_at
+        ended = Ended(
+            outcome=Interrupted(why=why),
+            started_at=started,
+            finished_at=now,
+            duration_seconds=max(0.0, now - started),
+            cost=UNKNOWN_COST,
+            model=attempt.model,
+        )
+        step = self._after(ended, parsed, spec, attempt)
+        if isinstance(step, Ask):
+            inquiries.ask(self._brain.journal, inquiries.interrupted(attempt.task_id, attempt.attempt_id, step.question))
+        self._brain.journal.end([decided(attempt, ended, step)])
+        if isinstance(step, Again) and os.path.exists(self._queue.active_path(attempt.task_id)):
+            self._queue.give_back(attempt.task_id, attempt.name)
+
+    def _after(self, ended: Ended, parsed: TaskSpec | Rejection, spec: InterfaceSpec | None, attempt: Attempt) -> Step:
+        if isinstance(parsed, Rejection):
+            return Ask(question=f"{attempt.task_id} was interrupted and its text cannot be read. Run it again?")
+        earlier = [one.ended.outcome for one in self._brain.journal.attempts_of(attempt.task_id) if one.ended]
+        return after(
+            ended,
+            task=parsed,
+            interface_idempotent=spec is not None and spec.idempotent,
+            attempts_so_far=len(earlier) + 1,
+            attempts_allowed=parsed.attempts or self._brain.config.attempts,
+            remaining=(),
+            blameless_so_far=sum(map(is_blameless, earlier)),
+        )
+
+    async def wait_for(self, orphan: Orphan, interval_seconds: float = 0.5) -> None:
+        """Let an orphan finish, or end it at its deadline; then it is interrupted."""
+        attempt = orphan.attempt
+        while survivors.alive(attempt.attempt_id, orphan.lock_path).any and time.time() < orphan.deadline:
+            await asyncio.sleep(interval_seconds)
+        left = await asyncio.to_thread(
+            survivors.end, attempt.attempt_id, orphan.lock_path, self._brain.config.grace_seconds
+        )
+        why = "the daemon ended while it ran; its processes have ended since"
+        if left:
+            why = f"the daemon ended while it ran; still alive: {', '.join(left)}"
+        self.interrupt(attempt, why)

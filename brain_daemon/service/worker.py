@@ -1,0 +1,287 @@
+"""One task from claim to outcome, straight down the page.
+
+    start      the journal says `starting`, durably, before the tool sees a byte
+    invoke     the adapter makes the call and says how it ended
+    verify     the task's own proof, where it has one
+    clean      control characters and secrets leave what was said
+    decide     finished, again (here or elsewhere), or ask
+    end        outcome and decision are durable: the commit point of the attempt
+
+Then the recorder, in another thread, writes files and commits; the worker is free.
+
+Failures: an adapter never raises for what an interface does. A disk error leaves as StorageError and ends the worker with
+the attempt `starting` in the journal: recovery calls it interrupted, which is the truth.
+"""
+
+import asyncio
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_never
+
+from brain_daemon.adapters.base import Adapter, Invocation
+from brain_daemon.adapters.process import Command, run
+from brain_daemon.model import ids
+from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.interface import InterfaceSpec, InvokeKind
+from brain_daemon.model.outcome import Cancelled, Ended, Failed, FailureKind, Interrupted, Succeeded
+from brain_daemon.model.redaction import Redactor
+from brain_daemon.model.task import OnLimit, TaskSpec
+from brain_daemon.policy.admission import within_reach
+from brain_daemon.policy.retry import Again, Step, after, delay_seconds, is_blameless, is_transient
+from brain_daemon.policy.routing import Choice, Ranked
+from brain_daemon.record.redact import clean_ended
+from brain_daemon.service.brain import Brain
+from brain_daemon.service.desk import Desk
+from brain_daemon.service.ending import decided
+from brain_daemon.workspace.scratch import collect_out
+
+VERIFY_OUTPUT_BYTES = 1 << 20
+INLINE_WAIT_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Job:
+    """A claimed task under way. `ranked` is where it runs now; `cancel` ends it, `stopping` says the daemon itself ends."""
+
+    task: TaskSpec
+    choice: Choice
+    ranked: Ranked
+    why: str
+    attempt: Attempt
+    notes: tuple[str, ...] = ()
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    cancel_why: str = "cancelled by request"
+    stopping: bool = False
+    tried: set[str] = field(default_factory=set)
+    ended: list[Ended] = field(default_factory=list)
+    transient_tries: int = 0
+
+
+class Worker:
+    """Carries jobs through. `desk` writes the journal in groups; `find` gives an interface's spec by name."""
+
+    def __init__(
+        self,
+        brain: Brain,
+        desk: Desk,
+        adapters: Mapping[InvokeKind, Adapter],
+        redactor: Redactor,
+        find: Callable[[str], InterfaceSpec | None],
+    ) -> None:
+        self._brain = brain
+        self._desk = desk
+        self._adapters = adapters
+        self._redactor = redactor
+        self._find = find
+
+    async def carry(self, job: Job) -> Step:
+        """Run a job whose first attempt is `starting` in the journal until its task has ended, waits for a person, or waits long."""
+        while True:
+            step = await self._on_one_interface(job)
+            if not isinstance(step, Again) or step.name is None or job.cancel.is_set():
+                return step
+            job.tried.add(job.ranked.name)
+            job.ranked = next(one for one in job.choice.ranked if one.name == step.name)
+            job.why = f"{job.ranked.reason}; after {job.attempt.interface}: {step.why}"
+            job.transient_tries = 0
+
+    async def _on_one_interface(self, job: Job) -> Step:
+        """Attempts on the same interface for as long as policy/retry.py says so; tenacity keeps the waits between them."""
+        step = await self._one_attempt(job)
+        if not _again_here(step) or job.cancel.is_set():
+            return step
+        retrying = AsyncRetrying(
+            stop=stop_never,
+            retry=retry_if_result(lambda found: _again_here(found) and not job.cancel.is_set()),
+            wait=_told_wait,
+            sleep=lambda seconds: _pause(job, seconds),
+        )
+        await _pause(job, _delay(step))
+        return await retrying(self._one_attempt, job)
+
+    async def _one_attempt(self, job: Job) -> Step:
+        if job.attempt.state is not AttemptState.STARTING:
+            job.attempt = self._next_attempt(job)
+            await self._desk.start([job.attempt])
+        spec = self._find(job.ranked.name)
+        said = _vanished(job.ranked.name) if spec is None else await self._invoke(job, spec)
+        ended = clean_ended(_as_stopped(job, said), self._redactor)
+        job.ended.append(ended)
+        step = self._decide(job, ended, spec)
+        job.attempt = decided(job.attempt, ended, step)
+        await self._desk.end(job.attempt, job.task)
+        return step
+
+    async def _invoke(self, job: Job, spec: InterfaceSpec) -> Ended:
+        invocation = self._invocation(job, spec)
+        self._brain.files.make_folder(invocation.folder)
+        self._brain.files.make_folder(invocation.workspace)
+        ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
+        if isinstance(ended.outcome, Succeeded) and job.task.verify:
+            ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
+        kept, warnings = collect_out(invocation.workspace, self._brain.config.files_bytes)
+        self._redact_raw(invocation.folder)
+        return replace(ended, files=kept, warnings=(*job.notes, *ended.warnings, *warnings))
+
+    def _invocation(self, job: Job, spec: InterfaceSpec) -> Invocation:
+        config, task, layout = self._brain.config, job.task, self._brain.layout
+        attempt_id = job.attempt.attempt_id
+        scratch = task.workspace == "scratch"
+        return Invocation(
+            attempt_id=attempt_id,
+            task=task,
+            interface=spec,
+            prompt=task.text,
+            root=layout.root,
+            folder=layout.attempt(attempt_id),
+            workspace=layout.workspace(attempt_id) if scratch else os.path.expanduser(task.workspace),
+            environment=config.environment,
+            timeout_seconds=task.timeout_seconds or spec.timeout_seconds or config.timeout_seconds,
+            model=job.ranked.model,
+            profile=job.ranked.profile,
+            inactivity_seconds=config.inactivity_seconds,
+            grace_seconds=config.grace_seconds,
+            output_bytes=config.output_bytes,
+        )
+
+    async def _verified(self, verify: str, cancel: asyncio.Event, invocation: Invocation, ended: Ended) -> Ended:
+        """The task's own proof: its `verify` line, read by sh in the workspace, must exit 0."""
+        command = _verification(verify, invocation)
+        raw = await run(command, cancel=cancel)
+        if raw.exit_code == 0 and raw.ended_by == "itself":
+            return ended
+        said = "".join(_tail(path) for path in (command.stdout_path, command.stderr_path)).strip()
+        message = f"`{verify}` exited {raw.exit_code}" if raw.ended_by == "itself" else f"`{verify}` was ended: {raw.ended_by}"
+        return replace(ended, outcome=Failed(kind=FailureKind.NOT_VERIFIED, message=f"{message}\n\n{said}".strip()))
+
+    def _decide(self, job: Job, ended: Ended, spec: InterfaceSpec | None) -> Step:
+        """policy/retry.py; before it, transient failures are let pass while the setting allows."""
+        config, outcome = self._brain.config, ended.outcome
+        jitter = random.random()  # noqa: S311 - jitter, no secret
+        if isinstance(outcome, Failed) and is_transient(outcome) and job.transient_tries < config.transient_retries:
+            job.transient_tries += 1
+            wait = delay_seconds(outcome, job.transient_tries, jitter, now=ended.finished_at)
+            return Again(interface="same", why=outcome.message, delay_seconds=wait)
+        on_limit = job.task.on_limit or OnLimit(config.on_limit)
+        reach = within_reach(job.choice, on_limit=on_limit, tried={*job.tried, job.ranked.name})
+        return after(
+            ended,
+            task=job.task,
+            interface_idempotent=spec is not None and spec.idempotent,
+            attempts_so_far=len(job.ended) - job.transient_tries,
+            attempts_allowed=job.task.attempts or config.attempts,
+            remaining=tuple(one.name for one in reach),
+            blameless_so_far=sum(is_blameless(one.outcome) for one in job.ended[:-1]),
+            jitter=jitter,
+        )
+
+    def _next_attempt(self, job: Job) -> Attempt:
+        """The following try of the same claim."""
+        number = job.attempt.number + 1
+        fresh = replace(
+            job.attempt,
+            attempt_id=ids.attempt_id(job.task.id, number, uuid.uuid4().hex[:8]),
+            number=number,
+            state=AttemptState.STARTING,
+            started_at=time.time(),
+            ended=None,
+            decision=None,
+            message="",
+        )
+        job.attempt = fresh
+        return replace(fresh, **self.placement(job))
+
+    def placement(self, job: Job) -> dict[str, Any]:
+        """What the journal says of where an attempt runs and why."""
+        spec = self._find(job.ranked.name)
+        tier = job.ranked.tier.value
+        return {
+            "interface": job.ranked.name,
+            "model": job.ranked.model,
+            "tier": tier,
+            "argv": () if spec is None else self._adapters[spec.invoke.kind].argv(self._invocation(job, spec)),
+            "routing": {"reason": job.why, "tier": tier, "rejected": dict(job.choice.rejected)},
+        }
+
+    def _redact_raw(self, folder: str) -> None:
+        """The raw output stays in the state folder for `brain logs`, without the secrets in it."""
+        for name in ("stdout", "stderr"):
+            path = os.path.join(folder, name)
+            try:
+                with open(path, "rb") as handle:
+                    data = handle.read()
+            except FileNotFoundError:
+                continue
+            clean = self._redactor.bytes(data)
+            if clean != data:
+                self._brain.files.put(path, clean, sync=False)
+
+
+def _verification(verify: str, invocation: Invocation) -> Command:
+    folder, environment = invocation.folder, invocation.environment
+    return Command(
+        argv=("/bin/sh", "-c", verify),
+        env={name: environment[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in environment},
+        cwd=invocation.workspace,
+        stdin_path=None,
+        stdout_path=os.path.join(folder, "verify.stdout"),
+        stderr_path=os.path.join(folder, "verify.stderr"),
+        lock_path=os.path.join(folder, "verify.lock"),
+        attempt_id=invocation.attempt_id,
+        timeout_seconds=invocation.timeout_seconds,
+        inactivity_seconds=None,
+        output_limit_bytes=VERIFY_OUTPUT_BYTES,
+        grace_seconds=invocation.grace_seconds,
+    )
+
+
+def _tail(path: str) -> str:
+    with open(path, "rb") as handle:
+        return handle.read()[-2000:].decode("utf-8", "replace")
+
+
+def _as_stopped(job: Job, ended: Ended) -> Ended:
+    """A cancel is the person's, or the daemon's own end: then nobody knows what the attempt had done."""
+    if not isinstance(ended.outcome, Cancelled):
+        return ended
+    if job.stopping:
+        return replace(ended, outcome=Interrupted(why="the daemon was stopped while it ran"))
+    return replace(ended, outcome=Cancelled(why=job.cancel_why))
+
+
+def _again_here(step: Step) -> bool:
+    return isinstance(step, Again) and step.name is None and step.delay_seconds <= INLINE_WAIT_SECONDS
+
+
+def _delay(step: object) -> float:
+    return step.delay_seconds if isinstance(step, Again) else 0.0
+
+
+def _told_wait(state: RetryCallState) -> float:
+    return _delay(state.outcome.result()) if state.outcome is not None else 0.0
+
+
+async def _pause(job: Job, seconds: float) -> None:
+    """Sleep, unless the job is cancelled meanwhile."""
+    if seconds <= 0:
+        return
+    try:
+        await asyncio.wait_for(job.cancel.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _vanished(name: str) -> Ended:
+    now = time.time()
+    return Ended(
+        outcome=Failed(kind=FailureKind.UNAVAILABLE, message=f"the interface {name} was removed before the start"),
+        started_at=now,
+        finished_at=now,
+        duration_seconds=0.0,
+    )

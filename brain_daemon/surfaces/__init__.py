@@ -1,0 +1,1 @@
+"""Faces of the daemon: each translates, none decides."""

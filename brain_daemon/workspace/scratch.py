@@ -1,0 +1,34 @@
+"""Scratch workspaces: a folder for one attempt, what it left in out/, and its end."""
+
+import os
+import shutil
+
+
+def collect_out(workspace: str, limit_bytes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the regular files below out/ that fit into the limit together, and what is to be said of the others."""
+    base = os.path.join(workspace, "out")
+    if not os.path.isdir(base):
+        return (), ()
+    kept: list[str] = []
+    left: list[str] = []
+    total = 0
+    for path in _files_below(base):
+        name = os.path.relpath(path, base)
+        size = os.lstat(path).st_size
+        if os.path.islink(path) or not os.path.isfile(path) or total + size > limit_bytes:
+            left.append(name)
+        else:
+            total += size
+            kept.append(name)
+    if not left:
+        return tuple(kept), ()
+    return tuple(kept), (f"not kept (no regular file, or over {limit_bytes} bytes together): {', '.join(left[:20])}",)
+
+
+def _files_below(base: str) -> list[str]:
+    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(base) for name in names)
+
+
+def discard(path: str) -> None:
+    """Remove a scratch workspace whose attempt is on record; what cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
