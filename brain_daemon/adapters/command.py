@@ -7,14 +7,15 @@ Failures: a program that is gone, not executable or too short of system resource
 import asyncio
 import os
 import time
+from functools import lru_cache
 
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.process import Command, RawRun, run
-from brain_daemon.adapters.reading import Reading, compile_rules
+from brain_daemon.adapters.reading import Reader, Reading, compile_rules
 from brain_daemon.adapters.tokens import count
-from brain_daemon.model.errors import Transient, UserError
-from brain_daemon.model.interface import InterfaceType, PromptBy, arguments
+from brain_daemon.model.errors import Occupied, Transient, UserError
+from brain_daemon.model.interface import InterfaceType, OutputRules, PromptBy, arguments
 from brain_daemon.model.outcome import (
     FREE,
     Cancelled,
@@ -43,6 +44,8 @@ class CommandAdapter:
         return _argv(invocation, prompt="{prompt}")
 
     async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
+        self._files.make_folder(invocation.folder)
+        self._files.make_folder(invocation.workspace)
         prompt_path = os.path.join(invocation.folder, "prompt.md")
         self._files.put(prompt_path, invocation.prompt.encode("utf-8", "surrogatepass"), sync=False)
         started_at = time.time()
@@ -51,7 +54,7 @@ class CommandAdapter:
             raw = await run(command, cancel=cancel)
         except UserError as error:
             return _not_started(started_at, FailureKind.UNAVAILABLE, str(error))
-        except Transient as error:
+        except (Transient, Occupied) as error:
             return _not_started(started_at, FailureKind.TRANSIENT, str(error))
         stdout, stderr = _output(command.stdout_path), _output(command.stderr_path)
         if len(stdout) + len(stderr) > _THREAD_WORTHY_BYTES or invocation.interface.type is InterfaceType.LLM:
@@ -62,7 +65,7 @@ class CommandAdapter:
 def judge(invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes) -> Ended:
     """What a finished run means: the daemon's own ending of it wins, then the evidence in the output."""
     spec = invocation.interface
-    reading = compile_rules(spec.output).read(stdout, stderr, raw.exit_code, raw.signal)
+    reading = _reader(spec.output).read(stdout, stderr, raw.exit_code, raw.signal)
     usage = reading.usage
     if usage.input_tokens is None and spec.type is InterfaceType.LLM and raw.pid is not None:
         usage = _estimated(invocation.prompt, reading.text, usage)
@@ -79,6 +82,12 @@ def judge(invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes) -> 
         survivors=raw.survivors,
         warnings=reading.warnings,
     )
+
+
+@lru_cache(maxsize=64)
+def _reader(rules: OutputRules) -> Reader:
+    """Rules are compiled once for each content of an interface file."""
+    return compile_rules(rules)
 
 
 def _outcome(invocation: Invocation, raw: RawRun, reading: Reading) -> Outcome:

@@ -31,14 +31,16 @@ _ALWAYS = frozenset(
 def child_environment(invocation: Invocation) -> dict[str, str]:
     """The complete environment for one attempt.
 
-    Later wins: what passes always, the variables listed under `env` and named by `auth.env`, `set_env`, the secret in the
-    file of `auth`, the marks of the attempt. A listed variable the daemon does not have is left out. Raises UserError.
+    Later wins: what passes always, the variables listed under `env` and named by `auth.env`, `set_env`, that of the
+    permission profile, the secret in the file of `auth`, the marks of the attempt. A listed variable the daemon does not have is left out. Raises UserError.
     """
     parent, auth, invoke = invocation.environment, invocation.interface.auth, invocation.interface.invoke
     passing = {*_ALWAYS, *invoke.env, auth.env}
     environment = {name: value for name, value in parent.items() if name in passing or name.startswith("LC_")}
     environment["PATH"] = child_path(parent)
     environment.update(invoke.set_env)
+    profile = invoke.profile(invocation.profile.value) if invocation.profile else None
+    environment.update(profile.set_env if profile else ())
     secret = read_secret(auth, home=parent.get("HOME", ""))
     if auth.env and secret is not None:
         environment[auth.env] = secret
@@ -61,7 +63,7 @@ def read_secret(auth: Auth, *, home: str) -> str | None:
     """
     if not auth.env or not auth.config_location:
         return None
-    path = _expanded(auth.config_location, home)
+    path = expanded(auth.config_location, home)
     if not os.path.isfile(path):
         return None
     try:
@@ -91,5 +93,6 @@ def _marks(invocation: Invocation) -> dict[str, str]:
     }
 
 
-def _expanded(location: str, home: str) -> str:
+def expanded(location: str, home: str) -> str:
+    """`location` with a leading `~/` as `home`."""
     return os.path.join(home, location[2:]) if location.startswith("~/") else location

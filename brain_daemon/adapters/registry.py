@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from brain_daemon.adapters.environment import child_path
+from brain_daemon.adapters.environment import child_path, expanded
 from brain_daemon.adapters.tool import find_tool
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface import (
@@ -136,7 +136,9 @@ class Registry:
                     else:
                         specs.append((parsed, name, data))
                 case Seen():
-                    faults.append(InterfaceFault(file_name=name, message=f"{name} is larger than {MAX_INTERFACE_BYTES} bytes."))
+                    faults.append(
+                        InterfaceFault(file_name=name, message=f"{name} is larger than {MAX_INTERFACE_BYTES} bytes.")
+                    )
                 case Unreadable(reason=reason):
                     faults.append(InterfaceFault(file_name=name, message=f"{name} {reason}."))
                 case Gone():
@@ -180,7 +182,8 @@ class Registry:
         auth = spec.auth
         if auth.method is AuthMethod.NONE or (auth.config_location is None and auth.env is None):
             return ""
-        if auth.config_location and os.path.isfile(os.path.expanduser(auth.config_location)):
+        home = self._environment.get("HOME", "")
+        if auth.config_location and os.path.isfile(expanded(auth.config_location, home)):
             return ""
         if auth.env and self._environment.get(auth.env):
             return ""

@@ -5,7 +5,6 @@ behind and named as a survivor; its answer, if one comes, is dropped.
 """
 
 import asyncio
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from brain_daemon.model.outcome import (
     TimedOut,
     Usage,
 )
+from brain_daemon.store.files import Files
 
 ENTRY_POINT_GROUP = "brain_daemon.tools"
 _OWN: dict[str, ToolFunction] = {"echo": echo, "librarian": librarian, "shell": shell}
@@ -52,13 +52,15 @@ def find_tool(name: str) -> ToolFunction:
 class ToolAdapter:
     """Calls tool functions; one thread for each call that runs."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, files: Files) -> None:
+        self._files = files
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="tool")
 
     def argv(self, invocation: Invocation) -> tuple[str, ...]:
         return (f"tool:{invocation.interface.invoke.function}",)
 
     async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
+        self._files.make_folder(invocation.workspace)
         started_at, clock = time.time(), time.monotonic()
         answer: ToolAnswer | None = None
         survivors: tuple[str, ...] = ()
@@ -99,7 +101,9 @@ class ToolAdapter:
         cancelling = loop.create_task(cancel.wait())
         waited: set[asyncio.Future[Any]] = {answering, cancelling}
         try:
-            done, _ = await asyncio.wait(waited, timeout=invocation.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                waited, timeout=invocation.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
             if answering in done:
                 return await answering
             stopped.set()
@@ -128,8 +132,3 @@ def _call_of(invocation: Invocation, deadline: float, stopped: threading.Event) 
         deadline_monotonic=deadline,
         cancelled=stopped.is_set,
     )
-
-
-def out_folder(workspace: str) -> str:
-    """Where an agent leaves the files it wants kept."""
-    return os.path.join(workspace, "out")

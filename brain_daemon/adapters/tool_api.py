@@ -69,7 +69,7 @@ class ToolAnswer:
     """What came out: text, and what it used and cost. `files` are paths below the workspace worth keeping beside it."""
 
     text: str
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     cost: Cost = FREE
     files: tuple[str, ...] = ()
 

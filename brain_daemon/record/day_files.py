@@ -11,7 +11,6 @@ from brain_daemon.store.files import Files
 from brain_daemon.store.queue import Signature, sign
 
 
-
 class DayFiles:
     """One kind of day file in one folder; `count` says how many rows a part holds."""
 
@@ -65,4 +64,4 @@ class DayFiles:
     def all_paths(self) -> list[str]:
         """Every part of every day."""
         names = [name for name in os.listdir(self._folder) if read_name(name) and name.endswith("." + self._suffix)]
-        return [os.path.join(self._folder, name) for name in sorted(names, key=lambda name: (read_name(name) or ("", 0)))]
+        return [os.path.join(self._folder, name) for name in sorted(names, key=lambda name: read_name(name) or ("", 0))]

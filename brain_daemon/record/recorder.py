@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.errors import GitError, Transient
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import Status, TimedOut
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record import activity, ledger, usage
-from brain_daemon.record.committing import Change, Committed, CommitPlan, Committer, Owed
+from brain_daemon.record.committing import Change, CommitPlan, Committed, Committer, Owed
 from brain_daemon.record.day_files import DayFiles
 from brain_daemon.record.message import commit_message
 from brain_daemon.record.metrics import DayTally
@@ -143,25 +144,23 @@ class Recorder:
 
     def _to_files(self, group: list[tuple[Attempt, TaskSpec | None, bool]]) -> None:
         written: list[_Written] = []
-        finished: list[tuple[Attempt, str, str]] = []
+        finished: list[tuple[Attempt, str]] = []
+        accounts = {state.spec.name: state.spec.account for state in self._interfaces()}
         for attempt, task, _ in group:
-            row = cost_row(attempt, task, self._account(attempt.interface))
+            row = cost_row(attempt, task, accounts.get(attempt.interface or ""))
             changes: tuple[Change, ...] = ()
             if attempt.decision is Decision.FINISH:
                 path, changes = self._write_result(attempt, task)
-                finished.append((attempt, path, row.timestamp))
+                finished.append((attempt, path))
             written.append(_Written(attempt, row, task.title if task else attempt.name, changes))
-        self._files.sync_folders({os.path.dirname(path) for _, path, _ in finished})
-        for attempt, _, _ in finished:
+        self._files.sync_folders({os.path.dirname(path) for _, path in finished})
+        for attempt, _ in finished:
             self._files.remove(os.path.join(self._layout.active, f"{attempt.task_id}.md"))
         self._write_day_files(written, suspects={a.attempt_id for a, _, suspect in group if suspect})
         self._journal.remember_ended([_record(self._layout, *one) for one in finished])
         self._journal.add_outcomes([one.row.to_values() for one in written])
         self._journal.mark_recorded([one.attempt.attempt_id for one in written])
         self._written.update({one.attempt.attempt_id: one for one in written})
-
-    def _account(self, interface: str | None) -> str | None:
-        return next((state.spec.account for state in self._interfaces() if state.spec.name == interface), None)
 
     def _write_result(self, attempt: Attempt, task: TaskSpec | None) -> tuple[str, tuple[Change, ...]]:
         """The recorded file and what stands beside it; the path of the task's file and the changes for its commit."""
@@ -173,7 +172,9 @@ class Recorder:
         spec, stem = attempt.spec, attempt.task_id
         documents: dict[str, bytes] = {}
         if document.can_hold(spec):
-            rendered = document.render(spec, what.values, what.heading, what.text, text_limit_bytes=self._limits.result_bytes)
+            rendered = document.render(
+                spec, what.values, what.heading, what.text, text_limit_bytes=self._limits.result_bytes
+            )
             documents[f"{stem}.md"] = rendered.data
             if rendered.cut:
                 kept[f"{stem}.files/result.md"] = what.text.encode()
@@ -183,9 +184,13 @@ class Recorder:
             documents[f"{stem}.{what.heading.lower()}.md"] = beside
         for name, data in kept.items():
             self._put_beside(os.path.join(folder, name), data)
-        paths = {name: self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()}
+        paths = {
+            name: self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()
+        }
         changes = [Change(path=self._layout.relative(paths[name]), content=data) for name, data in documents.items()]
-        changes += [Change(path=self._layout.relative(os.path.join(folder, name)), content=data) for name, data in kept.items()]
+        changes += [
+            Change(path=self._layout.relative(os.path.join(folder, name)), content=data) for name, data in kept.items()
+        ]
         changes += self._departures(attempt, folder, spec)
         return paths[f"{stem}.md"], tuple(changes)
 
@@ -238,11 +243,17 @@ class Recorder:
             with open(path, "rb") as handle:
                 now = handle.read()
         except FileNotFoundError:
-            return [] if self._ended_already(attempt) else ["the file in active/ was deleted while the task ran; `brain cancel` stops a task"]
+            return (
+                []
+                if self._ended_already(attempt)
+                else ["the file in active/ was deleted while the task ran; `brain cancel` stops a task"]
+            )
         if now == attempt.spec or document.is_recorded(now):
             return []
         self._put_beside(os.path.join(folder, f"{attempt.task_id}.files", "edited-while-active.md"), now)
-        return [f"the file in active/ was edited while the task ran; the edit is kept as {attempt.task_id}.files/edited-while-active.md"]
+        return [
+            f"the file in active/ was edited while the task ran; the edit is kept as {attempt.task_id}.files/edited-while-active.md"
+        ]
 
     def _ended_already(self, attempt: Attempt) -> bool:
         """Whether an earlier pass has written this attempt's file (and taken the active one away)."""
@@ -271,7 +282,9 @@ class Recorder:
             row
             for row in rows
             if row.attempt_id not in suspects
-            or not any(data and ledger.holds(data, row.attempt_id, path) for path in names for data in [self._costs.read(path)])
+            or not any(
+                data and ledger.holds(data, row.attempt_id, path) for path in names for data in [self._costs.read(path)]
+            )
         ]
         written = self._costs.add(
             day, len(new), lambda existing, first, last, path: ledger.append(existing, new[first:last], path)
@@ -374,7 +387,10 @@ class Recorder:
         dirty = dict(self._dirty)
         last = plans[-1]
         extra = tuple(Change(path=path, content=data) for path, data in dirty.items())
-        answer = self._committer.commit([*plans[:-1], replace(last, changes=(*last.changes, *extra))])
+        try:
+            answer = self._committer.commit([*plans[:-1], replace(last, changes=(*last.changes, *extra))])
+        except (GitError, Transient) as error:
+            answer = Owed(reason=str(error))
         if isinstance(answer, Owed):
             self.why_owed = answer.reason
             return None
@@ -412,12 +428,17 @@ class Recorder:
         changes: tuple[Change, ...] = ()
         if attempt.decision is Decision.FINISH:
             _, changes = self._write_result(attempt, task)
-        row = cost_row(attempt, task, self._account(attempt.interface))
+        accounts = {state.spec.name: state.spec.account for state in self._interfaces()}
+        row = cost_row(attempt, task, accounts.get(attempt.interface or ""))
         return _Written(attempt, row, task.title if task else attempt.name, changes)
 
     def _keep_house(self) -> None:
         """Day files, usage and questions that no outcome carries: a commit of their own, at most once a minute."""
-        if self._committer is None or not self._dirty or time.monotonic() - self._last_housekeeping < HOUSEKEEPING_SECONDS:
+        if (
+            self._committer is None
+            or not self._dirty
+            or time.monotonic() - self._last_housekeeping < HOUSEKEEPING_SECONDS
+        ):
             return
         self.commit_housekeeping()
 
@@ -447,7 +468,11 @@ class Recorder:
         paths = [path for kind in kinds for path in kind.all_paths()[-2:]]
         paths += [os.path.join(self._layout.context, "usage.md")]
         paths += [os.path.join(self._layout.prompts, name) for name in ("pending.md", "answered.md")]
-        paths += [os.path.join(self._layout.inside("logs", "metrics"), name) for name in os.listdir(self._layout.inside("logs", "metrics")) if name.endswith(".json")][-2:]
+        paths += [
+            os.path.join(self._layout.inside("logs", "metrics"), name)
+            for name in os.listdir(self._layout.inside("logs", "metrics"))
+            if name.endswith(".json")
+        ][-2:]
         here = {self._layout.relative(path): data for path in paths if (data := _read(path))}
         known = repository.head_blobs(list(here))
         self._dirty.update({path: data for path, data in here.items() if known.get(path) != repository.blob_id(data)})
@@ -465,7 +490,7 @@ def _said(attempt: Attempt) -> str:
     return attempt.message or (outcome_message(attempt.ended.outcome) if attempt.ended else "")
 
 
-def _record(layout: Layout, attempt: Attempt, path: str, timestamp: str) -> TaskRecord:
+def _record(layout: Layout, attempt: Attempt, path: str) -> TaskRecord:
     return TaskRecord(
         task_id=attempt.task_id,
         status=(attempt.status or Status.FAILED).value,
@@ -487,7 +512,9 @@ def _happening(one: _Written) -> activity.Happening:
     )
 
 
-def _usage_of(state: InterfaceState, used: tuple[int, int, int] | None, last_errors: Mapping[str, str]) -> InterfaceUsage:
+def _usage_of(
+    state: InterfaceState, used: tuple[int, int, int] | None, last_errors: Mapping[str, str]
+) -> InterfaceUsage:
     messages, requests, tokens = used or (0, 0, 0)
     limit = state.spec.limits.messages_per_day
     return InterfaceUsage(
@@ -499,5 +526,3 @@ def _usage_of(state: InterfaceState, used: tuple[int, int, int] | None, last_err
         last_error=last_errors.get(state.spec.name),
         status="available" if not state.why_not else f"offline: {state.why_not}",
     )
-
-

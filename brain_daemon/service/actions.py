@@ -38,7 +38,9 @@ class Place:
 def submit(brain: Brain, text: str, task_id: str | None = None) -> Place:
     """Drop a task file as a person would; the id is made up where none is given."""
     if task_id is not None and not is_task_id(task_id):
-        raise UserError(f"submitting a task: {task_id!r} is no id; letters, digits, dots, dashes and underscores are allowed.")
+        raise UserError(
+            f"submitting a task: {task_id!r} is no id; letters, digits, dots, dashes and underscores are allowed."
+        )
     name = task_id or f"task-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     path = os.path.join(brain.layout.pending, f"{name}.md")
     try:
@@ -77,7 +79,11 @@ def _find_pending(brain: Brain, task_id: str) -> str | None:
         return held[task_id.casefold()]
     for name in names(folder):
         seen = look(folder, name, brain.config.task_bytes)
-        if isinstance(seen, Seen) and seen.data is not None and parse_task(name, seen.data).id.casefold() == task_id.casefold():
+        if (
+            isinstance(seen, Seen)
+            and seen.data is not None
+            and parse_task(name, seen.data).id.casefold() == task_id.casefold()
+        ):
             return name
     return None
 
@@ -90,7 +96,9 @@ def cancel(brain: Brain, task_id: str, why: str = "cancelled by request") -> str
     newest = _newest(brain, place.task_id)
     if place.state == "active" and newest is not None and newest.state is AttemptState.STARTING:
         if running_daemon(brain.layout) is None:
-            raise Refused(f"cancelling {task_id}: its daemon is gone and its end unknown. `brain run` recovers it first.")
+            raise Refused(
+                f"cancelling {task_id}: its daemon is gone and its end unknown. `brain run` recovers it first."
+            )
         control.post(brain.layout, brain.files, "cancel", place.task_id, why)
         return f"{task_id}: the daemon was asked to end it"
     with claims(brain.layout):
@@ -139,13 +147,17 @@ def retry(brain: Brain, task_id: str) -> Place:
     """Put an ended task back into pending/ as it was asked for; its record stays in git."""
     place = find(brain, task_id)
     if place.state not in ("completed", "failed"):
-        raise Refused(f"retrying {task_id}: it is {place.state}. `brain release {task_id}` frees a held or interrupted task.")
+        raise Refused(
+            f"retrying {task_id}: it is {place.state}. `brain release {task_id}` frees a held or interrupted task."
+        )
     with claims(brain.layout):
         target = os.path.join(brain.layout.pending, f"{place.task_id}.md")
         if os.path.lexists(target):
             return _retry_in_place(brain, place, target)
         if not os.path.exists(place.path):
-            raise Refused(f"retrying {task_id}: its file {place.path} is gone. `git log -- {brain.layout.relative(place.path)}` has it.")
+            raise Refused(
+                f"retrying {task_id}: its file {place.path} is gone. `git log -- {brain.layout.relative(place.path)}` has it."
+            )
         brain.files.move(place.path, target)
         beside = f"{place.path.removesuffix('.md')}.error.md"
         if os.path.exists(beside):
@@ -169,10 +181,7 @@ def release(brain: Brain, task_id: str) -> str:
     if place.state in ("completed", "failed"):
         raise Refused(f"releasing {task_id}: it has {place.state}. `brain retry {task_id}` runs it again.")
     newest = _newest(brain, place.task_id)
-    if place.state == "active":
-        said = _release_active(brain, place, newest)
-    else:
-        said = _release_pending(brain, place)
+    said = _release_active(brain, place, newest) if place.state == "active" else _release_pending(brain, place)
     inquiries.withdraw_about(brain.journal, place.task_id)
     settle(brain)
     return said
@@ -256,5 +265,3 @@ def settle(brain: Brain) -> None:
     recorder.start()
     recorder.record()
     recorder.commit_housekeeping()
-
-

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from itertools import islice
 
+from brain_daemon.model.cost_row import CostRow
 from brain_daemon.record.board import MAX_LISTED, ActiveTask, BoardView, DoneToday, HeldTask, NextTask, render
 from brain_daemon.record.ledger import total
-from brain_daemon.model.cost_row import CostRow
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.intake import Intake
@@ -43,7 +43,13 @@ class BoardWriter:
             self.due = self._written_at + _EVERY_SECONDS
             return
         self.due = None
-        signature = (state, tuple(jobs), len(self._dispatch), tuple(self._dispatch.held.items()), tuple(self._intake.declined.items()))
+        signature = (
+            state,
+            tuple(jobs),
+            len(self._dispatch),
+            tuple(self._dispatch.held.items()),
+            tuple(self._intake.declined.items()),
+        )
         if signature != self._last:
             self._last = signature
             self._written_at = now

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brain_daemon.adapters.registry import CameBy, Registry
 from brain_daemon.adapters.environment import read_secret
+from brain_daemon.adapters.registry import CameBy, Registry
 from brain_daemon.model.errors import GitError, UserError
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable, parse_routing
@@ -32,6 +32,7 @@ class Brain:
     journal: Journal
     repository: Repository | None
     _pending_in_head: tuple[tuple[object, ...], dict[str, str]] | None = None
+    _branch: tuple[tuple[int, int] | None, str] | None = None
 
     @classmethod
     def open(
@@ -121,8 +122,16 @@ class Brain:
         except GitError:
             return CameBy.UNDECIDED
 
+    def _head_signature(self, repository: Repository) -> tuple[object, ...]:
+        """Changes whenever HEAD may stand for another commit; a few `stat` calls."""
+        head = _stamp(os.path.join(repository.git_dir, "HEAD"))
+        if self._branch is None or self._branch[0] != head:
+            self._branch = (head, repository.branch() or "")
+        ref = os.path.join(repository.common_dir, "refs", "heads", self._branch[1])
+        return head, _stamp(ref), _stamp(os.path.join(repository.common_dir, "packed-refs"))
+
     def _head_pending(self, repository: Repository) -> dict[str, str]:
-        key = _head_signature(repository)
+        key = self._head_signature(repository)
         if self._pending_in_head is None or self._pending_in_head[0] != key:
             folder = f"{repository.prefix}{self.layout.relative(self.layout.pending)}/"
             said = b"" if repository.head() is None else repository.git.run("ls-tree", "-z", "HEAD", "--", folder)
@@ -132,15 +141,6 @@ class Brain:
     def redactor(self, registry: Registry) -> Redactor:
         """Knows the values of every secret the daemon itself can see."""
         return Redactor(_secrets(self.config, registry))
-
-
-def _head_signature(repository: Repository) -> tuple[object, ...]:
-    """Changes whenever HEAD may stand for another commit; a few `stat` calls."""
-    branch = repository.branch()
-    paths = [os.path.join(repository.git_dir, "HEAD"), os.path.join(repository.common_dir, "packed-refs")]
-    if branch is not None:
-        paths.append(os.path.join(repository.common_dir, "refs", "heads", *branch.split("/")))
-    return tuple(_stamp(path) for path in paths)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

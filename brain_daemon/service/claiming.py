@@ -125,7 +125,9 @@ class Claimer:
 
     def _close_unread(self, pending: PendingTask, message: str) -> Closed | None:
         """A file too large to read is moved as it is."""
-        self._brain.files.move(os.path.join(self._brain.layout.pending, pending.name), self._queue.active_path(pending.id))
+        self._brain.files.move(
+            os.path.join(self._brain.layout.pending, pending.name), self._queue.active_path(pending.id)
+        )
         self._intake.forget(pending.name)
         assert pending.fault is not None
         attempt = self._attempt(pending, pending.fault, b"", time.time())
@@ -148,7 +150,11 @@ class Claimer:
             return []
         open_questions = [question_from(document_) for document_, _ in self._brain.journal.questions().values()]
         chosen = questions.chosen(ticks, open_questions)
-        return [answer(self._brain, question, chosen[question.id].key, by="file") for question in open_questions if question.id in chosen]
+        return [
+            answer(self._brain, question, chosen[question.id].key, by="file")
+            for question in open_questions
+            if question.id in chosen
+        ]
 
 
 def explain(fault: Rejection) -> str:

@@ -106,7 +106,19 @@ def _optional_duration(value: Any) -> float | None:
     return None if str(value).strip().lower() in {"none", "off"} else _duration(value)
 
 
-_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1000, "kib": 1024, "m": 1 << 20, "mb": 10**6, "mib": 1 << 20, "g": 1 << 30, "gb": 10**9, "gib": 1 << 30}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 1024,
+    "kb": 1000,
+    "kib": 1024,
+    "m": 1 << 20,
+    "mb": 10**6,
+    "mib": 1 << 20,
+    "g": 1 << 30,
+    "gb": 10**9,
+    "gib": 1 << 30,
+}
 
 
 def _size(value: Any) -> int:
@@ -135,10 +147,15 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("enabled", _truth, True, "false stops all starts; dropped tasks stay in pending/"),
-    Setting("parallel", _count, 4, "attempts that run at the same time, all interfaces together"),
+    Setting("parallel", _count, 8, "attempts that run at the same time, all interfaces together"),
     Setting("commit", _truth, True, "false leaves the commits to you (as `brain run --no-commit`)"),
     Setting("timeout", _duration, 1800.0, "longest time for one attempt where neither task nor interface says"),
-    Setting("inactivity", _optional_duration, None, "longest silence of a command before it is ended; none for no such limit"),
+    Setting(
+        "inactivity",
+        _optional_duration,
+        None,
+        "longest silence of a command before it is ended; none for no such limit",
+    ),
     Setting("grace", _duration, 5.0, "time between the steps that end a process: interrupt, terminate, kill"),
     Setting("drain", _duration, 60.0, "how long a stopping daemon waits for running attempts"),
     Setting("attempts", _count, 2, "tries of a task, where the task does not say"),
@@ -154,11 +171,24 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("log_size", _size, 5 << 20, "size at which the daemon's own log is rolled; one older log is kept"),
     Setting("reserve", _size, 200 << 20, "free disk space below which nothing new is claimed"),
     Setting("on_no_interface", _one_of("hold", "fail"), "hold", "what happens to a task that nobody can do"),
-    Setting("on_limit", _one_of("wait", "fallback", "ask"), "wait", "what a task does at a limit where it does not say"),
-    Setting("tasks_from_git", _one_of("run", "hold"), "run", "whether tasks that came by git run or wait for `brain release`"),
+    Setting(
+        "on_limit", _one_of("wait", "fallback", "ask"), "wait", "what a task does at a limit where it does not say"
+    ),
+    Setting(
+        "tasks_from_git",
+        _one_of("run", "hold"),
+        "run",
+        "whether tasks that came by git run or wait for `brain release`",
+    ),
     Setting("never", _texts, (), "interfaces that may not be used in this brain"),
     Setting("local_only", _truth, False, "only interfaces marked `local: true` may be used in this brain"),
-    Setting("permissions", _one_of("read", "write", "full"), "write", "most that a task may be granted on this machine", True),
+    Setting(
+        "permissions",
+        _one_of("read", "write", "full"),
+        "write",
+        "most that a task may be granted on this machine",
+        True,
+    ),
     Setting("secret_files", _texts, (), "files whose text is a secret: it is kept out of everything written", True),
 )
 _FIELDS = {
@@ -246,7 +276,9 @@ def _refuse_unknown(path: str, data: Mapping[str, Any]) -> None:
     known = [setting.name for setting in SETTINGS]
     for key in data:
         if key not in known:
-            raise UserError(f"reading the settings in {path}: no setting is called {key!r}. There are: {', '.join(known)}.")
+            raise UserError(
+                f"reading the settings in {path}: no setting is called {key!r}. There are: {', '.join(known)}."
+            )
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -96,7 +96,9 @@ class Dispatch:
         self.conflicts.pop(key, None)
         for name, held in list(self.held.items()):
             pending = self._intake.tasks.get(name)
-            waits = pending is not None and pending.task is not None and key in map(str.casefold, pending.task.waits_for)
+            waits = (
+                pending is not None and pending.task is not None and key in map(str.casefold, pending.task.waits_for)
+            )
             if waits or (held.until is None and held.nobody is None and "conflicts with" in held.reason):
                 self._requeue([name])
 
@@ -209,7 +211,9 @@ class Dispatch:
         if until is not None and until > now:
             return Held("waits before its next attempt", until)
         if pending.task is not None and pending.task.workspace == "brain":
-            return Held("`workspace: brain` (a git worktree) is not in this release; use scratch or the path of a folder")
+            return Held(
+                "`workspace: brain` (a git worktree) is not in this release; use scratch or the path of a folder"
+            )
         return None
 
     def _is_released(self, pending: PendingTask) -> bool:

@@ -26,4 +26,6 @@ def unstarted(attempt: Attempt, reason: Reason, message: str) -> Attempt:
     if reason is Reason.CANCELLED:
         outcome = Cancelled(why=message)
     ended = Ended(outcome=outcome, started_at=now, finished_at=now, duration_seconds=0.0, cost=FREE)
-    return decided(replace(attempt, started_at=None), ended, Finish(status=Status.FAILED, reason=reason, message=message))
+    return decided(
+        replace(attempt, started_at=None), ended, Finish(status=Status.FAILED, reason=reason, message=message)
+    )

@@ -44,7 +44,11 @@ def secret(task_id: str, finding: str) -> Question:
         asked_at=time.time(),
         text=f"The text of {task_id} seems to contain a secret ({finding}). Recording it would put the secret into git.",
         choices=(
-            Choice(key="release", label="It is none, or it may be committed: run the task", command=f"brain release {task_id}"),
+            Choice(
+                key="release",
+                label="It is none, or it may be committed: run the task",
+                command=f"brain release {task_id}",
+            ),
             Choice(key="cancel", label="Do not run the task", command=f"brain cancel {task_id}"),
         ),
     )
@@ -69,9 +73,8 @@ def ask(journal: Journal, question: Question) -> bool:
 
 def withdraw_about(journal: Journal, subject: str, *kinds: QuestionKind) -> bool:
     """Withdraw the questions about a task or interface; whether there were any."""
-    found = [
-        key
-        for key, (document, _) in journal.questions().items()
-        if document["subject"] == subject and (not kinds or document["kind"] in kinds)
-    ]
-    return any([journal.withdraw(key) for key in found])
+    withdrawn = False
+    for key, (document, _) in journal.questions().items():
+        if document["subject"] == subject and (not kinds or document["kind"] in kinds):
+            withdrawn = journal.withdraw(key) or withdrawn
+    return withdrawn

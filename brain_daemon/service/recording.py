@@ -20,7 +20,7 @@ _IDLE_SECONDS = 30.0
 
 
 class RecorderThread:
-    """Runs `make()`'s recorder; `on_settled` is called from the thread after each pass that settled something."""
+    """Runs `make()`'s recorder; `on_settled` is called from the thread after each pass."""
 
     def __init__(
         self, make: Callable[[], Recorder], group_seconds: float, group_size: int, on_settled: Callable[[], None]
@@ -69,8 +69,9 @@ class RecorderThread:
             stopping = self._gather(recorder)
             try:
                 if recorder is None:
-                    recorder = self._make()
-                    recorder.start()
+                    made = self._make()
+                    made.start()
+                    recorder = made
                 self._pass(recorder, stopping)
                 self.fault = None
             except (BrainError, OSError) as error:
@@ -85,14 +86,13 @@ class RecorderThread:
             self._asked = False
         for attempt, task in batch:
             recorder.remember(attempt, task)
-        settled = recorder.record(housekeeping=not stopping)
+        recorder.record(housekeeping=not stopping)
         if stopping:
             recorder.commit_housekeeping()
         self.why_owed = recorder.why_owed
         with self._condition:
             self.busy = bool(self._waiting) or self._asked
-        if settled:
-            self._on_settled()
+        self._on_settled()
 
     def _gather(self, recorder: Recorder | None) -> bool:
         """Wait for something to do, then a little for what ends with it; whether to stop afterwards."""

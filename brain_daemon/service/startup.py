@@ -108,7 +108,9 @@ class Recovery:
             journal_born=self._brain.journal.born,
             state=attempt.state if attempt else None,
             decision=attempt.decision if attempt else None,
-            alive=starting and attempt is not None and survivors.alive(attempt.attempt_id, self._lock_path(attempt)).any,
+            alive=starting
+            and attempt is not None
+            and survivors.alive(attempt.attempt_id, self._lock_path(attempt)).any,
             twin=twins.get(sha256) if sha256 else None,
         )
 
@@ -174,7 +176,9 @@ class Recovery:
         )
         step = self._after(ended, parsed, spec, attempt)
         if isinstance(step, Ask):
-            inquiries.ask(self._brain.journal, inquiries.interrupted(attempt.task_id, attempt.attempt_id, step.question))
+            inquiries.ask(
+                self._brain.journal, inquiries.interrupted(attempt.task_id, attempt.attempt_id, step.question)
+            )
         self._brain.journal.end([decided(attempt, ended, step)])
         if isinstance(step, Again) and os.path.exists(self._queue.active_path(attempt.task_id)):
             self._queue.give_back(attempt.task_id, attempt.name)
@@ -196,7 +200,8 @@ class Recovery:
     async def wait_for(self, orphan: Orphan, interval_seconds: float = 0.5) -> None:
         """Let an orphan finish, or end it at its deadline; then it is interrupted."""
         attempt = orphan.attempt
-        while survivors.alive(attempt.attempt_id, orphan.lock_path).any and time.time() < orphan.deadline:
+        # The end of a process that is no child of ours makes no event.
+        while survivors.alive(attempt.attempt_id, orphan.lock_path).any and time.time() < orphan.deadline:  # noqa: ASYNC110
             await asyncio.sleep(interval_seconds)
         left = await asyncio.to_thread(
             survivors.end, attempt.attempt_id, orphan.lock_path, self._brain.config.grace_seconds

@@ -10,14 +10,12 @@ ends the program before it has touched anything.
 """
 
 import asyncio
-
 import logging
 import os
 import signal
 import time
 from collections import Counter, deque
 from collections.abc import Coroutine
-
 from enum import StrEnum
 from typing import Any
 
@@ -39,7 +37,7 @@ from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer
 from brain_daemon.service.desk import Desk
-from brain_daemon.service.dispatch import Dispatch, Fail, Go
+from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.intake import Intake
 from brain_daemon.service.meter import Meter
 from brain_daemon.service.recording import RecorderThread
@@ -86,6 +84,7 @@ class Supervisor:
         self._disk_due = 0.0
         self._checking: set[str] = set()
         self._table_fault = ""
+        self._requests_due = True
 
     async def run(self) -> int:
         """Until stopped, or with `once` until nothing more can be done; 1 if a task failed with `once`, else 0."""
@@ -117,7 +116,7 @@ class Supervisor:
         self._dispatch.interfaces_changed(self._read_table())
         self._intake.released = brain.journal.approvals()
         self._adapters: dict[InvokeKind, Adapter] = {
-            InvokeKind.TOOL: ToolAdapter(brain.config.parallel),
+            InvokeKind.TOOL: ToolAdapter(brain.config.parallel, brain.files),
             InvokeKind.COMMAND: CommandAdapter(brain.files),
         }
         self._desk = Desk(brain.journal, self._on_end)
@@ -137,7 +136,8 @@ class Supervisor:
         self._adopt(recovery, recovered.orphans)
         self._set_state(State.PAUSED if brain.journal.get("paused") == "yes" else State.RUNNING)
         _LOG.info(
-            "the daemon runs", extra={"action": "start", "watching": self._watch.kind, "repaired": len(recovered.repairs)}
+            "the daemon runs",
+            extra={"action": "start", "watching": self._watch.kind, "repaired": len(recovered.repairs)},
         )
 
     def _watch_folders(self) -> None:
@@ -213,8 +213,9 @@ class Supervisor:
         now = time.monotonic()
         if now < self._disk_due:
             return
-        self._take_requests()
         self._take_hints()
+        if self._requests_due:
+            self._take_requests()
         if now >= self._interfaces_due:
             self._look_at_interfaces()
         for name in self._intake.settle():
@@ -266,7 +267,11 @@ class Supervisor:
         """Called in watchdog's threads: most events are our own moves and end here."""
         folder = os.path.dirname(path)
         layout = self._brain.layout
-        if hint is Hint.OVERFLOW or folder in (layout.pending, layout.interfaces, layout.control) or path in self._watched_files:
+        if (
+            hint is Hint.OVERFLOW
+            or folder in (layout.pending, layout.interfaces, layout.control)
+            or path in self._watched_files
+        ):
             self._loop_.call_soon_threadsafe(self._note, hint, path)
 
     @property
@@ -292,6 +297,8 @@ class Supervisor:
                 self._take_pending(hint, name)
             elif folder == layout.interfaces or name == "routing.md":
                 self._interfaces_due = 0.0
+            elif folder == layout.control:
+                self._requests_due = True
             elif folder == layout.prompts and hint is Hint.COMPLETE:
                 self._take_answers()
 
@@ -315,6 +322,7 @@ class Supervisor:
             self._dispatch.changed(name)
             found += 1
         self._scan_now = found >= _SCANNED_A_TICK
+        self._requests_due = True
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
 
     def _take_answers(self) -> None:
@@ -415,9 +423,7 @@ class Supervisor:
                 self._claimer.give_back(job)
                 self._scan_now = True
             case Ask(question=question):
-                inquiries.ask(
-                    self._brain.journal, inquiries.interrupted(job.task.id, job.attempt.attempt_id, question)
-                )
+                inquiries.ask(self._brain.journal, inquiries.interrupted(job.task.id, job.attempt.attempt_id, question))
                 self._recorder.wake()
             case Finish():
                 return
@@ -471,6 +477,7 @@ class Supervisor:
     # requests of other processes
 
     def _take_requests(self) -> None:
+        self._requests_due = False
         for request in control.waiting(self._brain.layout):
             self._brain.files.remove(request.path)
             match request.verb:
@@ -537,5 +544,3 @@ class Supervisor:
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("a part of the daemon failed", exc_info=task.exception(), extra={"action": "fault"})
         self._wake.set()
-
-

@@ -120,8 +120,6 @@ class Worker:
 
     async def _invoke(self, job: Job, spec: InterfaceSpec) -> Ended:
         invocation = self._invocation(job, spec)
-        self._brain.files.make_folder(invocation.folder)
-        self._brain.files.make_folder(invocation.workspace)
         ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
         if isinstance(ended.outcome, Succeeded) and job.task.verify:
             ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
@@ -157,7 +155,11 @@ class Worker:
         if raw.exit_code == 0 and raw.ended_by == "itself":
             return ended
         said = "".join(_tail(path) for path in (command.stdout_path, command.stderr_path)).strip()
-        message = f"`{verify}` exited {raw.exit_code}" if raw.ended_by == "itself" else f"`{verify}` was ended: {raw.ended_by}"
+        message = (
+            f"`{verify}` exited {raw.exit_code}"
+            if raw.ended_by == "itself"
+            else f"`{verify}` was ended: {raw.ended_by}"
+        )
         return replace(ended, outcome=Failed(kind=FailureKind.NOT_VERIFIED, message=f"{message}\n\n{said}".strip()))
 
     def _decide(self, job: Job, ended: Ended, spec: InterfaceSpec | None) -> Step:

@@ -193,7 +193,7 @@ class Journal:
     def newest_attempts(self) -> list[Attempt]:
         """Of every task that may still concern active/, its newest attempt: open ones, and ends that did not end their task."""
         return self._attempts(
-            "where rowid in (select max(rowid) from attempts group by task_id) and "
+            "where rowid in (select max(rowid) from attempts group by task_id) and "  # noqa: S608 - constants only
             f"(state in {_OPEN_STATES} or decision in ('again', 'ask')) order by rowid"
         )
 
@@ -219,7 +219,8 @@ class Journal:
 
     def commit_of(self, task_id: str) -> str | None:
         row = self._connection.execute(
-            "select commit_sha from attempts where task_id = ? and commit_sha is not null order by number desc", (task_id,)
+            "select commit_sha from attempts where task_id = ? and commit_sha is not null order by number desc",
+            (task_id,),
         ).fetchone()
         return None if row is None else str(row[0])
 
@@ -329,7 +330,8 @@ class Journal:
         with self.transaction():
             self._connection.execute("delete from holds")
             self._connection.executemany(
-                "insert or replace into holds values (?, ?, ?, ?)", [(h.task_id, h.name, h.reason, h.until) for h in holds]
+                "insert or replace into holds values (?, ?, ?, ?)",
+                [(h.task_id, h.name, h.reason, h.until) for h in holds],
             )
 
     def holds(self) -> list[Hold]:

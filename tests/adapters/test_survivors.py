@@ -210,6 +210,7 @@ def test_one_who_asks_from_inside_the_attempt_does_not_end_itself(tmp_path):
 def test_both_tables_tell_the_same(tmp_path):
     """/proc and psutil agree on who a process is, and on its tag."""
     with subprocess.Popen(["/bin/sleep", "600"], env={survivors.TAG: ATTEMPT}, start_new_session=True) as child:
+        until(lambda: procfs.tag(child.pid, survivors.TAG))  # Popen returns in the middle of exec
         rows = [table.identify(child.pid) for table in (procfs, pstable)]
         tags = [table.tag(child.pid, survivors.TAG) for table in (procfs, pstable)]
         child.kill()

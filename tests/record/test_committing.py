@@ -1068,6 +1068,18 @@ def test_a_commit_after_a_crash_needs_no_recovery_first(brain):
     check_clean(brain)
 
 
+def test_a_crash_inside_git_after_the_branch_moved_is_no_reason_to_undo(brain):
+    """The two refs of the swap change one after the other: the branch has our commit, staging is still there."""
+    disturb(brain)
+    before, plans = brain.users_work(), [brain.plan("one")]
+    assert crash_in(lambda: _commit_until_placed(brain, plans), 0)
+    staged = brain.git("for-each-ref", "--format=%(objectname)", "refs/brain").strip()
+    brain.git("update-ref", "refs/heads/main", staged)
+    brain.committer().recover()
+    assert (brain.head(), brain.users_work()) == (staged, before)
+    check_clean(brain)
+
+
 def test_after_a_crash_the_users_own_repair_is_left_alone(brain):
     """They removed the lock as git advises and committed: the index is theirs now, our files are in their commit."""
     plans = [brain.plan("one")]

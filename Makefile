@@ -1,0 +1,59 @@
+# `make demo` and `make test` set up everything they need below .venv; nothing outside this folder is changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 1
+KILLS ?= 20
+
+.PHONY: demo test lint types unit bench crash-lab lowest lock clean
+
+demo: $(VENV)/.installed
+	$(BIN)/brain demo
+
+test: lint types unit
+
+lint: $(VENV)/.developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.developed
+	$(BIN)/mypy
+
+unit: $(VENV)/.developed
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=85
+	$(BIN)/coverage report --fail-under=100 --include='brain_daemon/model/*,brain_daemon/policy/*'
+
+bench: $(VENV)/.developed
+	$(BIN)/python benchmarks/queue.py
+
+crash-lab: $(VENV)/.developed
+	$(BIN)/python tests/faults/kill_lab.py --kills $(KILLS) --seed $(SEED)
+
+# The oldest releases that pyproject.toml promises, in a venv of their own.
+lowest: lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet -c lowest.txt . 'pytest>=8.3' 'pytest-asyncio>=1.0' 'pytest-timeout>=2.3' hypothesis jsonschema
+	.venv-lowest/bin/python -m pytest -q -p no:cacheprovider tests/model tests/policy tests/store
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet '.[dev,memory]'
+	.venv-lock/bin/pip freeze --exclude brain-daemon > constraints.txt
+	rm -rf .venv-lock
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.developed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,memory]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .venv-lowest .venv-lock build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,290 @@
+"""Drop-to-start latency and tasks per second of the real daemon, beside two ways people build such a queue by hand.
+
+    python benchmarks/queue.py [--tasks N] [--drops N] [--rounds N] [--only NAME ...]
+
+Every case works in a git repository of its own that starts out alike, and leaves one commit an outcome:
+
+    brain tool        the daemon, tasks done by an in-process tool (`echo`)
+    brain process     the daemon, tasks done by /bin/true
+    loop              inotifywait, mv, git add, git commit in a shell loop; the task is a no-op
+    loop process      the same with /bin/true
+    gitpython         a Python loop with watchdog's events and GitPython's index.add / index.commit
+
+Cases are interleaved by round in one run; the medians and the ratios to the loop are what may be quoted. Nothing is
+deleted between cases: creating files is slow for a minute after a mass delete on ext4. Prints JSON.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import git
+from brain_daemon.service.creation import init
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+TEXT = "# Shout {n}\n\nPlease shout this line, number {n}.\n"
+DEADLINE_SECONDS = 300.0
+_ENV = {
+    **os.environ,
+    "GIT_AUTHOR_NAME": "b",
+    "GIT_AUTHOR_EMAIL": "b@b",
+    "GIT_COMMITTER_NAME": "b",
+    "GIT_COMMITTER_EMAIL": "b@b",
+}
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, looking often, up to the deadline."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"waited {DEADLINE_SECONDS} s in vain until {what}")
+        time.sleep(0.0005)
+
+
+def count(folder: Path) -> int:
+    return sum(1 for name in os.listdir(folder) if name.endswith(".md"))
+
+
+def commits(root: Path) -> int:
+    said = subprocess.run(["git", "rev-list", "--count", "HEAD"], cwd=root, capture_output=True, check=True)
+    return int(said.stdout)
+
+
+def drop(folder: Path, name: str, text: str) -> None:
+    """As a careful program drops: written aside, renamed in."""
+    aside = folder / f".{name}.part"
+    aside.write_text(text)
+    aside.rename(folder / name)
+
+
+# the daemon
+
+
+def make_brain(base: Path, name: str, interface: str) -> Path:
+    root = base / name
+    init(str(root))
+    (root / "tools" / "interfaces" / "bench.md").write_text(interface)
+    return root
+
+
+ECHO_INTERFACE = "---\nname: bench\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n---\n# Bench\n"
+TRUE_INTERFACE = "---\nname: bench\ninvoke:\n  kind: command\n  command: [/bin/true]\n---\n# Bench\n"
+
+
+@contextlib.contextmanager
+def daemon(root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The real daemon, ready for work."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "brain_daemon", "--brain", str(root), "run"],
+        env=_ENV,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    board = root / "context" / "board.md"
+    try:
+        until(lambda: board.exists() and "**running**" in board.read_text(), "the daemon runs")
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def brain_rate(interface: str) -> Callable[[Path, str, int], float]:
+    def measure(base: Path, name: str, tasks: int) -> float:
+        root = make_brain(base, name, interface)
+        before = commits(root)
+        with daemon(root):
+            pending, completed = root / "brain/tasks/pending", root / "brain/tasks/completed"
+            started = time.perf_counter()
+            for n in range(tasks):
+                drop(pending, f"t{n}.md", TEXT.format(n=n))
+            until(lambda: count(completed) >= tasks, f"{name} has done its tasks")
+            until(lambda: commits(root) >= before + tasks, f"{name} has committed its tasks")
+            return tasks / (time.perf_counter() - started)
+
+    return measure
+
+
+def brain_latency(process: bool) -> Callable[[Path, str, int], list[float]]:
+    """Milliseconds from the rename into pending/ to the first instruction of the work, one drop at a time."""
+
+    def measure(base: Path, name: str, drops: int) -> list[float]:
+        stamps = base / f"{name}.stamps"
+        if process:
+            stamp = base / f"{name}.sh"
+            stamp.write_text(f"#!/bin/sh\necho >> {stamps}\n")
+            stamp.chmod(0o755)
+            interface = f"---\nname: bench\ninvoke:\n  kind: command\n  command: [{stamp}]\n---\n# Bench\n"
+        else:
+            interface = f"---\nname: bench\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n  witness: {stamps}\n---\n# Bench\n"
+        root = make_brain(base, name, interface)
+        found = []
+        with daemon(root):
+            for n in range(drops):
+                drop(root / "brain/tasks/pending", f"t{n}.md", TEXT.format(n=n))
+                dropped = time.time_ns()
+                until(lambda n=n: stamps.exists() and stamps.read_bytes().count(b"\n") > n, "the work starts")
+                found.append((stamps.stat().st_mtime_ns - dropped) / 1e6)
+                time.sleep(0.03 + 0.06 * ((n * 7919) % 97) / 97)
+        return found
+
+    return measure
+
+
+# by hand
+
+
+def hand_repository(base: Path, name: str) -> Path:
+    root = base / name
+    for folder in ("pending", "done"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / ".gitkeep").touch()
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        subprocess.run(["git", *command], cwd=root, env=_ENV, check=True)
+    return root
+
+
+def loop_rate(work: str) -> Callable[[Path, str, int], float]:
+    script = (
+        "inotifywait -q -m -e moved_to --format %f pending | while read -r f; do case $f in *.md) "
+        f'{work}; mv "pending/$f" "done/$f" && git add "done/$f" && git commit -q -m "done $f";; esac; done'
+    )
+
+    def measure(base: Path, name: str, tasks: int) -> float:
+        root = hand_repository(base, name)
+        loop = subprocess.Popen(
+            ["sh", "-c", script], cwd=root, env=_ENV, start_new_session=True, stderr=subprocess.PIPE
+        )
+        try:
+            time.sleep(0.5)
+            started = time.perf_counter()
+            for n in range(tasks):
+                drop(root / "pending", f"t{n}.md", TEXT.format(n=n))
+            until(lambda: count(root / "done") >= tasks, f"{name} has done its tasks")
+            until(lambda: commits(root) > tasks, f"{name} has committed its tasks")
+            return tasks / (time.perf_counter() - started)
+        finally:
+            os.killpg(loop.pid, signal.SIGKILL)
+            loop.wait()
+
+    return measure
+
+
+class _Move(FileSystemEventHandler):
+    def __init__(self, root: Path, repository: git.Repo) -> None:
+        self._root = root
+        self._repository = repository
+
+    def on_moved(self, event: FileSystemEvent) -> None:
+        name = os.path.basename(os.fsdecode(event.dest_path))
+        if not name.endswith(".md") or os.path.dirname(os.fsdecode(event.dest_path)) != str(self._root / "pending"):
+            return
+        os.rename(self._root / "pending" / name, self._root / "done" / name)
+        self._repository.index.add([f"done/{name}"])
+        self._repository.index.commit(f"done {name}")
+
+
+def gitpython_rate(base: Path, name: str, tasks: int) -> float:
+    root = hand_repository(base, name)
+    observer = Observer()
+    observer.schedule(_Move(root, git.Repo(root)), str(root / "pending"))
+    observer.start()
+    try:
+        started = time.perf_counter()
+        for n in range(tasks):
+            drop(root / "pending", f"t{n}.md", TEXT.format(n=n))
+        until(lambda: commits(root) > tasks, f"{name} has committed its tasks")
+        return tasks / (time.perf_counter() - started)
+    finally:
+        observer.stop()
+        observer.join()
+
+
+RATES: dict[str, tuple[Callable[[Path, str, int], float], float]] = {
+    "brain tool": (brain_rate(ECHO_INTERFACE), 1.0),
+    "brain process": (brain_rate(TRUE_INTERFACE), 1.0),
+    "loop": (loop_rate(":"), 0.2),
+    "loop process": (loop_rate("/bin/true"), 0.2),
+    "gitpython": (gitpython_rate, 0.1),
+}
+LATENCIES = {"brain tool": brain_latency(process=False), "brain process": brain_latency(process=True)}
+
+
+def percentile(values: list[float], percent: int) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def machine() -> dict[str, object]:
+    said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return {
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "git": said,
+        "load_1min": os.getloadavg()[0],
+        "filesystem": subprocess.run(
+            ["stat", "-f", "-c", "%T", "."], capture_output=True, text=True, check=False
+        ).stdout.strip(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--drops", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--keep", action="store_true", help="leave the folders behind")
+    options = parser.parse_args()
+    base = Path(tempfile.mkdtemp(prefix="brain-bench-"))
+    started_on = machine()
+    rates: dict[str, list[float]] = {}
+    for number in range(options.rounds):
+        for name, (measure, share) in RATES.items():
+            if not options.only or name in options.only:
+                tasks = max(20, int(options.tasks * share))
+                rates.setdefault(name, []).append(measure(base, f"{name.replace(' ', '-')}-{number}", tasks))
+    latencies = {
+        name: measure(base, f"latency-{name.replace(' ', '-')}", options.drops) for name, measure in LATENCIES.items()
+    }
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    report = {
+        "machine": started_on,
+        "tasks": options.tasks,
+        "rounds": options.rounds,
+        "tasks_per_second": {
+            name: {"median": round(medians[name], 1), "all": [round(v, 1) for v in values]}
+            for name, values in rates.items()
+        },
+        "times_the_loop": {
+            name: round(medians[name] / medians["loop process" if "process" in name else "loop"], 2)
+            for name in medians
+            if "loop" in medians and "loop process" in medians
+        },
+        "drop_to_start_ms": {
+            name: {"p50": round(percentile(values, 50), 2), "p99": round(percentile(values, 99), 2), "n": len(values)}
+            for name, values in latencies.items()
+        },
+    }
+    print(json.dumps(report, indent=2))
+    if not options.keep:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
