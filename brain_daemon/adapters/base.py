@@ -6,11 +6,11 @@ disk failed (`StorageError`). When `cancel` is set it MUST end everything it sta
 whatever the interface said meanwhile.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import Ended
 from brain_daemon.model.task import Permissions, TaskSpec
@@ -47,6 +47,6 @@ class Adapter(Protocol):
         """What will be started, for the journal; empty where nothing is."""
         ...
 
-    async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
+    async def invoke(self, invocation: Invocation, cancel: Cancel) -> Ended:
         """Make the call and say how it ended."""
         ...

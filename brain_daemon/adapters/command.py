@@ -10,6 +10,7 @@ import time
 from functools import lru_cache
 
 from brain_daemon.adapters.base import Invocation
+from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.process import Command, RawRun, run
 from brain_daemon.adapters.reading import Reader, Reading, compile_rules
@@ -43,7 +44,7 @@ class CommandAdapter:
         """The argument list without the prompt itself, which may be long and is in the attempt's folder anyway."""
         return _argv(invocation, prompt="{prompt}")
 
-    async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
+    async def invoke(self, invocation: Invocation, cancel: Cancel) -> Ended:
         self._files.make_folder(invocation.folder)
         self._files.make_folder(invocation.workspace)
         prompt_path = os.path.join(invocation.folder, "prompt.md")

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from brain_daemon.adapters.passages import AREAS, Passage, Tally, passages
-from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed
+from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed, writes_nothing
 from brain_daemon.model.cleaning import clean_line, clean_text
 from brain_daemon.model.outcome import FailureKind
 
@@ -47,6 +47,7 @@ _STOP_WORDS = frozenset(
 )
 
 
+@writes_nothing
 def librarian(call: ToolCall) -> ToolAnswer:
     """Answer the task from the brain's own texts. Raises ToolFailed when there is no word to look up, and ToolStopped."""
     words = _words(_question(call.title, call.text))

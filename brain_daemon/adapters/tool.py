@@ -10,15 +10,22 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from brain_daemon.adapters.base import Invocation
+from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.echo import echo
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.librarian import librarian
 from brain_daemon.adapters.shell import shell
-from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed, ToolFunction, ToolStopped
-from brain_daemon.model.errors import UserError
+from brain_daemon.adapters.tool_api import (
+    ToolAnswer,
+    ToolCall,
+    ToolFailed,
+    ToolFunction,
+    ToolStopped,
+    needs_workspace,
+)
+from brain_daemon.model.errors import StorageError, UserError
 from brain_daemon.model.outcome import (
     FREE,
     Cancelled,
@@ -59,8 +66,7 @@ class ToolAdapter:
     def argv(self, invocation: Invocation) -> tuple[str, ...]:
         return (f"tool:{invocation.interface.invoke.function}",)
 
-    async def invoke(self, invocation: Invocation, cancel: asyncio.Event) -> Ended:
-        self._files.make_folder(invocation.workspace)
+    async def invoke(self, invocation: Invocation, cancel: Cancel) -> Ended:
         started_at, clock = time.time(), time.monotonic()
         answer: ToolAnswer | None = None
         survivors: tuple[str, ...] = ()
@@ -74,6 +80,8 @@ class ToolAdapter:
             outcome = TimedOut(after_seconds=invocation.timeout_seconds)
             if isinstance(error, TimeoutError):
                 survivors = (f"the thread of the tool {invocation.interface.name}, which did not stop when asked",)
+        except StorageError:
+            raise
         except Exception as error:  # noqa: BLE001 - a fault of a tool is the outcome of its attempt, never the daemon's end
             outcome = Failed(kind=FailureKind.PERMANENT, message=f"{type(error).__name__}: {error}")
         if cancel.is_set():
@@ -91,29 +99,51 @@ class ToolAdapter:
             survivors=survivors,
         )
 
-    async def _call(self, invocation: Invocation, cancel: asyncio.Event) -> ToolAnswer:
+    async def _call(self, invocation: Invocation, cancel: Cancel) -> ToolAnswer:
+        """The tool's answer; TimeoutError if it goes on past its deadline, or a cancel, and the grace."""
         function = find_tool(invocation.interface.invoke.function or invocation.interface.name)
+        if needs_workspace(function):
+            self._files.make_folder(invocation.workspace)
         stopped = threading.Event()
-        deadline = time.monotonic() + invocation.timeout_seconds
-        call = _call_of(invocation, deadline, stopped)
+        call = _call_of(invocation, time.monotonic() + invocation.timeout_seconds, stopped)
         loop = asyncio.get_running_loop()
         answering = loop.run_in_executor(self._threads, function, call)
-        cancelling = loop.create_task(cancel.wait())
-        waited: set[asyncio.Future[Any]] = {answering, cancelling}
+        outer: asyncio.Future[ToolAnswer] = loop.create_future()
+        answering.add_done_callback(lambda done: _pass_on(done, outer))
+
+        def stop() -> None:
+            if not stopped.is_set():
+                stopped.set()
+                loop.call_later(invocation.grace_seconds, _give_up, outer)
+
+        deadline = loop.call_later(invocation.timeout_seconds, stop)
+        cancel.listen(stop)
         try:
-            done, _ = await asyncio.wait(
-                waited, timeout=invocation.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if answering in done:
-                return await answering
-            stopped.set()
-            return await asyncio.wait_for(asyncio.shield(answering), invocation.grace_seconds)
+            return await outer
         finally:
-            cancelling.cancel()
+            deadline.cancel()
 
     def close(self) -> None:
         """Let no new call start; threads that run are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _pass_on(done: asyncio.Future[ToolAnswer], outer: asyncio.Future[ToolAnswer]) -> None:
+    """Hand the thread's end to whoever still waits for it."""
+    error = None if done.cancelled() else done.exception()
+    if outer.done():
+        return
+    if done.cancelled():
+        outer.cancel()
+    elif error is not None:
+        outer.set_exception(error)
+    else:
+        outer.set_result(done.result())
+
+
+def _give_up(outer: asyncio.Future[ToolAnswer]) -> None:
+    if not outer.done():
+        outer.set_exception(TimeoutError())
 
 
 def _call_of(invocation: Invocation, deadline: float, stopped: threading.Event) -> ToolCall:

@@ -75,3 +75,15 @@ class ToolAnswer:
 
 
 ToolFunction = Callable[[ToolCall], ToolAnswer]
+_WRITES_NOTHING: set[ToolFunction] = set()
+
+
+def writes_nothing(function: ToolFunction) -> ToolFunction:
+    """Marks a tool that leaves no files: no workspace is made for it."""
+    _WRITES_NOTHING.add(function)
+    return function
+
+
+def needs_workspace(function: ToolFunction) -> bool:
+    """Whether a workspace must exist when the tool is called."""
+    return function not in _WRITES_NOTHING

@@ -1,28 +1,31 @@
 """What a person can do to tasks from outside the daemon: submit, cancel, retry, release, answer.
 
 Each works with and without a running daemon: files and journal are changed under the claims lock, then a running daemon
-is woken, or the outcome is recorded here. Refused and UserError say what would be possible instead.
+is woken, or the outcome is recorded here. Refused and UserError say what would be possible instead; a commit that cannot
+be made now is owed and undoes nothing.
 """
 
 import os
 import secrets
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
-from brain_daemon.model.errors import Refused, UserError
+from brain_daemon.model.errors import GitError, Refused, Transient, UserError
 from brain_daemon.model.ids import attempt_id, is_task_id
 from brain_daemon.model.outcome import Reason
 from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record.questions import Answer, Choice, Question, QuestionKind, append_answered
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import unstarted
+from brain_daemon.service.intake import Intake, original_of
 from brain_daemon.store import control
-from brain_daemon.store.locks import claims, running_daemon
+from brain_daemon.store.locks import claims, recording, running_daemon
 from brain_daemon.store.queue import Queue, Seen, look, names
 
 
@@ -51,41 +54,71 @@ def submit(brain: Brain, text: str, task_id: str | None = None) -> Place:
 
 
 def find(brain: Brain, task_id: str) -> Place:
-    """Where a task is now. UserError if there is none of that id, with the nearest ones."""
-    layout = brain.layout
-    active = os.path.join(layout.active, f"{task_id}.md")
+    """Where a task is now. UserError if there is none of that id."""
+    for place in _places(brain, task_id):
+        return place
+    raise UserError(f"there is no task {task_id!r} in {brain.layout.root}. `brain list` shows all tasks.")
+
+
+def _places(brain: Brain, task_id: str) -> Iterator[Place]:
+    """Where the task is, the surest and cheapest place first; all of pending/ is read only if it is nowhere else."""
+    active = os.path.join(brain.layout.active, f"{task_id}.md")
     if os.path.lexists(active):
-        return Place(task_id, "active", active)
-    pending = _find_pending(brain, task_id)
-    if pending is not None:
-        return Place(task_id, "pending", os.path.join(layout.pending, pending))
+        yield Place(task_id, "active", active)
+    search = _PendingSearch(brain, task_id)
+    yield from search.among(search.likely())
+    yield from _ended(brain, task_id)
+    yield from search.among(sorted(names(brain.layout.pending)))
+    yield from search.declined
+
+
+def _ended(brain: Brain, task_id: str) -> Iterator[Place]:
     record = brain.journal.ended_task(task_id)
     if record is not None:
-        return Place(record.task_id, record.status, layout.inside(record.path))
+        yield Place(record.task_id, record.status, brain.layout.inside(record.path))
     for status in ("completed", "failed"):
-        path = os.path.join(layout.ended(status), f"{task_id}.md")
+        path = os.path.join(brain.layout.ended(status), f"{task_id}.md")
         if os.path.exists(path):
-            return Place(task_id, status, path)
-    raise UserError(f"there is no task {task_id!r} in {layout.root}. `brain list` shows all tasks.")
+            yield Place(task_id, status, path)
 
 
-def _find_pending(brain: Brain, task_id: str) -> str | None:
-    """The file in pending/ that has this id, by its name or by its front matter."""
-    folder = brain.layout.pending
-    if os.path.lexists(os.path.join(folder, f"{task_id}.md")):
-        return f"{task_id}.md"
-    held = {hold.task_id.casefold(): hold.name for hold in brain.journal.holds()}
-    if task_id.casefold() in held and os.path.lexists(os.path.join(folder, held[task_id.casefold()])):
-        return held[task_id.casefold()]
-    for name in names(folder):
-        seen = look(folder, name, brain.config.task_bytes)
-        if (
-            isinstance(seen, Seen)
-            and seen.data is not None
-            and parse_task(name, seen.data).id.casefold() == task_id.casefold()
-        ):
-            return name
-    return None
+class _PendingSearch:
+    """Looks for one id in pending/, where a file's id is what the daemon called it or what its text and name ask for.
+
+    `declined` are files of that id which may not run by themselves, such as an ended task that git brought back, and files
+    of which git cannot say now whether it brought them.
+    """
+
+    def __init__(self, brain: Brain, task_id: str) -> None:
+        self._brain = brain
+        self._wanted = task_id.casefold()
+        self._called = {hold.name: hold.task_id for hold in brain.journal.holds()}
+        self._intake = Intake(brain, Redactor())
+        self._intake.active.update((one.casefold(), "active") for one in Queue(brain.layout, brain.files).active_ids())
+        self._task_id = task_id
+        self.declined: list[Place] = []
+
+    def likely(self) -> list[str]:
+        """The names to look at first."""
+        called_so = [name for name, task_id in self._called.items() if task_id.casefold() == self._wanted]
+        return [*called_so, f"{self._task_id}.md"]
+
+    def among(self, file_names: Iterable[str]) -> Iterator[Place]:
+        intake, folder = self._intake, self._brain.layout.pending
+        for name in file_names:
+            intake.complete(name)
+            path, called = os.path.join(folder, name), self._called.get(name, "")
+            if name in intake.tasks and self._wanted in (intake.tasks[name].id.casefold(), called.casefold()):
+                yield Place(called or intake.tasks[name].id, "pending", path)
+            elif os.path.lexists(path) and self._wanted in (_asked_id(self._brain, name), called.casefold()):
+                self.declined.append(Place(self._task_id, "pending", path))
+
+
+def _asked_id(brain: Brain, name: str) -> str:
+    """The id that a file in pending/ asks for, casefolded; its name's where it cannot be read."""
+    seen = look(brain.layout.pending, name, brain.config.task_bytes)
+    data = seen.data if isinstance(seen, Seen) and seen.data is not None else b""
+    return parse_task(name, original_of(data)[0]).id.casefold()
 
 
 def cancel(brain: Brain, task_id: str, why: str = "cancelled by request") -> str:
@@ -94,21 +127,47 @@ def cancel(brain: Brain, task_id: str, why: str = "cancelled by request") -> str
     if place.state in ("completed", "failed"):
         raise Refused(f"cancelling {task_id}: it has {place.state} already. Nothing was changed.")
     newest = _newest(brain, place.task_id)
-    if place.state == "active" and newest is not None and newest.state is AttemptState.STARTING:
+    if place.state == "active" and _is_under_way(brain, newest):
         if running_daemon(brain.layout) is None:
             raise Refused(
                 f"cancelling {task_id}: its daemon is gone and its end unknown. `brain run` recovers it first."
             )
         control.post(brain.layout, brain.files, "cancel", place.task_id, why)
-        return f"{task_id}: the daemon was asked to end it"
+        return f"{place.task_id}: the daemon was asked to end it"
     with claims(brain.layout):
+        newest = _newest(brain, place.task_id)
+        _refuse_ended(newest, f"cancelling {task_id}")
         attempt = _taken(brain, place, newest)
         inquiries.withdraw_about(brain.journal, place.task_id)
         if newest is not None and newest.state is AttemptState.CLAIMED:
             brain.journal.release(newest.attempt_id)
         brain.journal.add([unstarted(attempt, Reason.CANCELLED, why)])
-    settle(brain)
-    return f"{task_id}: cancelled"
+    return f"{place.task_id}: cancelled{_owing(settle(brain))}"
+
+
+def _is_under_way(brain: Brain, newest: Attempt | None) -> bool:
+    """Whether a daemon has this active task in hand: its tool runs, or it waits a little before the next attempt."""
+    if newest is None or newest.state is AttemptState.CLAIMED:
+        return False
+    if newest.state is AttemptState.STARTING:
+        return True
+    return newest.decision is Decision.AGAIN and running_daemon(brain.layout) is not None
+
+
+def _refuse_ended(newest: Attempt | None, doing: str) -> None:
+    """An active file whose outcome is durable has ended; only its recording is under way."""
+    if (
+        newest is not None
+        and newest.decision is Decision.FINISH
+        and newest.state in (AttemptState.ENDED, AttemptState.RECORDED)
+    ):
+        raise Refused(
+            f"{doing}: it has just ended and is being recorded. `brain show {newest.task_id}` shows the outcome."
+        )
+
+
+def _owing(reason: str | None) -> str:
+    return "" if reason is None else f"; its commit is owed ({reason})"
 
 
 def _newest(brain: Brain, task_id: str) -> Attempt | None:
@@ -123,10 +182,10 @@ def _taken(brain: Brain, place: Place, newest: Attempt | None) -> Attempt:
     if place.state == "pending":
         data = queue.claim(name, place.task_id)
         if data is None:
-            raise Refused(f"{place.task_id} has just been claimed. Try again.")
+            raise Refused(f"{place.task_id} has just been claimed, or its file cannot be read. `brain list` shows it.")
+        data, _ = original_of(data)
     else:
-        with open(place.path, "rb") as handle:
-            data = handle.read()
+        data = _active_bytes(place, newest)
         name = newest.name if newest is not None else name
     parsed = parse_task(name, data)
     number = brain.journal.next_number(place.task_id)
@@ -141,6 +200,14 @@ def _taken(brain: Brain, place: Place, newest: Attempt | None) -> Attempt:
         claimant="person",
         claimed_at=time.time(),
     )
+
+
+def _active_bytes(place: Place, newest: Attempt | None) -> bytes:
+    """What the task asked when it was claimed: the journal has it, whatever became of the file since."""
+    if newest is not None and newest.spec:
+        return newest.spec
+    with open(place.path, "rb") as handle:
+        return handle.read()
 
 
 def retry(brain: Brain, task_id: str) -> Place:
@@ -159,9 +226,8 @@ def retry(brain: Brain, task_id: str) -> Place:
                 f"retrying {task_id}: its file {place.path} is gone. `git log -- {brain.layout.relative(place.path)}` has it."
             )
         brain.files.move(place.path, target)
-        beside = f"{place.path.removesuffix('.md')}.error.md"
-        if os.path.exists(beside):
-            brain.files.remove(beside)
+        for kind in ("error", "result"):
+            brain.files.remove(f"{place.path.removesuffix('.md')}.{kind}.md")
     wake(brain)
     return Place(place.task_id, "pending", target)
 
@@ -188,9 +254,15 @@ def release(brain: Brain, task_id: str) -> str:
 
 
 def _release_active(brain: Brain, place: Place, newest: Attempt | None) -> str:
-    if newest is not None and newest.state is AttemptState.STARTING:
+    if _is_under_way(brain, newest):
+        if running_daemon(brain.layout) is None:
+            raise Refused(
+                f"releasing {place.task_id}: its daemon is gone and its end unknown. `brain run` recovers it first."
+            )
         raise Refused(f"releasing {place.task_id}: it is running. `brain cancel {place.task_id}` ends it.")
     with claims(brain.layout):
+        newest = _newest(brain, place.task_id)
+        _refuse_ended(newest, f"releasing {place.task_id}")
         if newest is not None and newest.state is AttemptState.CLAIMED:
             brain.journal.release(newest.attempt_id)
         elif newest is not None and newest.decision is Decision.ASK:
@@ -204,7 +276,7 @@ def _release_pending(brain: Brain, place: Place) -> str:
     """A person has read the text of a held task and lets it run: that content, on this host."""
     with open(place.path, "rb") as handle:
         data = handle.read()
-    parsed = parse_task(os.path.basename(place.path), document.strip(data).data if document.is_recorded(data) else data)
+    parsed = parse_task(os.path.basename(place.path), original_of(data)[0])
     if not isinstance(parsed, TaskSpec):
         raise Refused(f"releasing {place.task_id}: {parsed.message}")
     brain.journal.approve(parsed.sha256, place.task_id, "released by a person")
@@ -213,7 +285,10 @@ def _release_pending(brain: Brain, place: Place) -> str:
 
 def answer(brain: Brain, question: Question, key: str, by: str) -> Choice:
     """Do what a choice says, and move the question to prompts/answered.md with its effect."""
-    choice = next(choice for choice in question.choices if choice.key == key)
+    choice = next((choice for choice in question.choices if choice.key == key), None)
+    if choice is None:
+        allowed = ", ".join(choice.key for choice in question.choices)
+        raise UserError(f"answering {question.id}: {key!r} is none of its choices. There are: {allowed}.")
     if key == "release":
         effect = release(brain, question.subject)
     elif key == "cancel":
@@ -224,6 +299,7 @@ def answer(brain: Brain, question: Question, key: str, by: str) -> Choice:
         raise UserError(f"answering {question.id}: nothing is known of the choice {key!r}.")
     brain.journal.withdraw(question.id)
     keep_answer(brain, Answer(question=question, key=key, answered_at=time.time(), effect=effect, by=by))
+    settle(brain)
     return choice
 
 
@@ -257,11 +333,16 @@ def wake(brain: Brain) -> bool:
     return True
 
 
-def settle(brain: Brain) -> None:
-    """See that owed outcomes are recorded: by the running daemon, else here."""
+def settle(brain: Brain) -> str | None:
+    """See that owed outcomes are recorded: by the running daemon, else here. Why a commit is still owed, if one is."""
     if wake(brain):
-        return
-    recorder = brain.recorder(brain.registry(), lambda: "stopped")
-    recorder.start()
-    recorder.record()
-    recorder.commit_housekeeping()
+        return None
+    with recording(brain.layout):
+        recorder = brain.recorder(brain.registry(), lambda: "stopped")
+        try:
+            recorder.start()
+        except (GitError, Transient) as error:
+            return str(error)
+        recorder.record()
+        recorder.keep_house(now=True)
+    return recorder.why_owed

@@ -2,11 +2,14 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from itertools import islice
 
+from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.outcome import Status
 from brain_daemon.record.board import MAX_LISTED, ActiveTask, BoardView, DoneToday, HeldTask, NextTask, render
 from brain_daemon.record.ledger import total
 from brain_daemon.service.brain import Brain
@@ -29,6 +32,9 @@ class BoardWriter:
         self._last: tuple[object, ...] = ()
         self._holds: tuple[Hold, ...] | None = None
         self._notices: dict[str, None] = {}
+        self._midnight = 0.0
+        self._done: Counter[str] = Counter()
+        self._known_usd = Decimal(0)
         self.asked: set[str] = set()
         self.due: float | None = None
 
@@ -68,7 +74,7 @@ class BoardWriter:
             active_total=len(jobs),
             held_total=len(held),
             next_total=len(self._dispatch),
-            done=self._done(),
+            done=self._today(),
             questions=len(self._brain.journal.questions()),
             notices=list(self._notices),
         )
@@ -94,15 +100,33 @@ class BoardWriter:
             self._brain.journal.replace_holds(holds)
             self._holds = holds
 
-    def _done(self) -> DoneToday:
-        today = time.strftime("%Y-%m-%d", time.gmtime())
-        counts = self._brain.journal.ended_since(_midnight())
-        sums = total(map(CostRow.from_values, self._brain.journal.outcomes(day=today))) if counts else None
+    def ended(self, attempt: Attempt) -> None:
+        """Count an attempt whose outcome is durable."""
+        if attempt.ended is None:
+            return
+        self._roll()
+        self._done["completed"] += attempt.status is Status.COMPLETED
+        self._done["failed"] += attempt.status is Status.FAILED
+        self._done["unknown"] += attempt.ended.cost.usd is None
+        self._known_usd += attempt.ended.cost.usd or Decimal(0)
+
+    def _roll(self) -> None:
+        """Begin a new count with each UTC day, from what the index knows of it."""
+        if self._midnight == _midnight():
+            return
+        self._midnight = _midnight()
+        today = time.strftime("%Y-%m-%d", time.gmtime(self._midnight))
+        sums = total(map(CostRow.from_values, self._brain.journal.outcomes(day=today)))
+        self._done = Counter(self._brain.journal.ended_since(self._midnight), unknown=sums.unknown)
+        self._known_usd = sums.known_usd
+
+    def _today(self) -> DoneToday:
+        self._roll()
         return DoneToday(
-            completed=counts.get("completed", 0),
-            failed=counts.get("failed", 0),
-            known_usd=sums.known_usd if sums else Decimal(0),
-            unknown_costs=sums.unknown if sums else 0,
+            completed=self._done["completed"],
+            failed=self._done["failed"],
+            known_usd=self._known_usd,
+            unknown_costs=self._done["unknown"],
         )
 
 

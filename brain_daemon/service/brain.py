@@ -1,7 +1,8 @@
 """One opened brain: its paths, settings, journal and repository, put together once and handed to those who work with it."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from brain_daemon.model.errors import GitError, UserError
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable, parse_routing
 from brain_daemon.record.committing import Committer
-from brain_daemon.record.recorder import InterfaceState, Recorder, RecordLimits
+from brain_daemon.record.filing import InterfaceState, RecordLimits
+from brain_daemon.record.recorder import Recorder
 from brain_daemon.record.repository import Repository
 from brain_daemon.service.config import Config, load, user_state_path
 from brain_daemon.store.files import Files
@@ -20,6 +22,7 @@ from brain_daemon.store.layout import Layout
 from brain_daemon.store.locate import common_git_dir, layout_of
 
 _MAX_SECRET_BYTES = 64 << 10
+_SAME_LOOK_SECONDS = 0.001
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class Brain:
     journal: Journal
     repository: Repository | None
     _pending_in_head: tuple[tuple[object, ...], dict[str, str]] | None = None
+    _listing: dict[str, str] | None = None
+    _looked_at: float = 0.0
     _branch: tuple[tuple[int, int] | None, str] | None = None
 
     @classmethod
@@ -48,6 +53,8 @@ class Brain:
         layout = layout_of(root, user_state_path())
         for folder in layout.folders():
             files.make_folder(folder)
+        if os.stat(layout.aside).st_dev == os.stat(layout.completed).st_dev:
+            files.aside = layout.aside
         repository = Repository.open(root) if config.commit and common_git_dir(layout.root) else None
         return cls(layout, config, files, Journal(layout.journal, files), repository)
 
@@ -66,13 +73,13 @@ class Brain:
         registry.scan()
         return registry
 
-    def recorder(self, registry: Registry, daemon_state: Any, journal: Journal | None = None) -> Recorder:
-        """A recorder with a journal connection of its own."""
+    def recorder(self, registry: Registry, daemon_state: Callable[[], str]) -> Recorder:
+        """A recorder with journal connections of its own; the caller holds the recording lock."""
         committer = None if self.repository is None else Committer(self.repository, self.layout.state)
         return Recorder(
             self.layout,
             self.files,
-            journal or Journal(self.layout.journal, self.files, durable=False),
+            lambda: Journal(self.layout.journal, self.files, durable=False),
             committer,
             RecordLimits(
                 group_size=self.config.group_size,
@@ -114,13 +121,22 @@ class Brain:
         repository = self.repository
         if repository is None:
             return CameBy.HERE
+        now = time.monotonic()
+        if now - self._looked_at > _SAME_LOOK_SECONDS:
+            self._listing, self._looked_at = self._look_at_head(repository), now
+        if self._listing is None:
+            return CameBy.UNDECIDED
+        known = self._listing.get(name)
+        return CameBy.GIT if known is not None and known == repository.blob_id(data) else CameBy.HERE
+
+    def _look_at_head(self, repository: Repository) -> dict[str, str] | None:
+        """What HEAD has in pending/; None while a git command is at work."""
         if repository.index_locked():
-            return CameBy.UNDECIDED
+            return None
         try:
-            known = self._head_pending(repository).get(name)
-            return CameBy.GIT if known is not None and known == repository.blob_id(data) else CameBy.HERE
+            return self._head_pending(repository)
         except GitError:
-            return CameBy.UNDECIDED
+            return None
 
     def _head_signature(self, repository: Repository) -> tuple[object, ...]:
         """Changes whenever HEAD may stand for another commit; a few `stat` calls."""

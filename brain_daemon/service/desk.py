@@ -10,6 +10,8 @@ from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.store.journal import Journal
 
+_GATHER_SECONDS = 0.002
+
 OnEnd = Callable[[Attempt, TaskSpec | None], None]
 
 
@@ -22,6 +24,8 @@ class Desk:
         self._starts: list[Attempt] = []
         self._ends: list[tuple[Attempt, TaskSpec | None]] = []
         self._closed: list[tuple[Attempt, TaskSpec | None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
         self._written: asyncio.Future[None] | None = None
 
     async def start(self, attempts: Sequence[Attempt]) -> None:
@@ -32,7 +36,7 @@ class Desk:
     async def end(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """Returns when the outcome is durable."""
         self._ends.append((attempt, task))
-        await self._next_writing()
+        await self._next_writing(_GATHER_SECONDS)
 
     async def close(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt that ended without a start: returns when it is durable."""
@@ -40,14 +44,23 @@ class Desk:
         self._closed.append((attempt, task))
         await self._next_writing()
 
-    async def _next_writing(self) -> None:
+    async def _next_writing(self, patience_seconds: float = 0.0) -> None:
+        """Wait for the next transaction: at once for a start, a little later for an end, which others may join."""
+        loop = asyncio.get_running_loop()
         if self._written is None:
-            self._written = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_soon(self._write)
+            self._written = loop.create_future()
+        if patience_seconds and not self._timer:
+            self._timer = loop.call_later(patience_seconds, self._write)
+        elif not patience_seconds and not self._soon:
+            self._soon = loop.call_soon(self._write)
         await asyncio.shield(self._written)
 
     def _write(self) -> None:
         """One transaction for everything handed in since the last one."""
+        for handle in (self._timer, self._soon):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._soon = None
         written, self._written = self._written, None
         starts, self._starts = self._starts, []
         ends, self._ends = self._ends, []

@@ -1,6 +1,7 @@
-"""The recorder's thread: it gathers outcomes that end together, writes them, and tries again what is owed.
+"""The recorder's two threads: one files outcomes that end together, the other commits what is filed.
 
-Failures: a disk error is told to the supervisor (which stops claiming) and tried again; nothing else ends the thread.
+The recording lock is held from the first to the last act. Failures: a disk error is told to the supervisor (which stops
+claiming) and tried again; a commit that is owed is tried again; anything else ends the threads, and the supervisor sees it.
 """
 
 import logging
@@ -12,6 +13,8 @@ from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.errors import BrainError
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record.recorder import Recorder
+from brain_daemon.store.layout import Layout
+from brain_daemon.store.locks import recording
 
 _LOG = logging.getLogger("brain_daemon")
 _OWED_SECONDS = 2.0
@@ -20,92 +23,183 @@ _IDLE_SECONDS = 30.0
 
 
 class RecorderThread:
-    """Runs `make()`'s recorder; `on_settled` is called from the thread after each pass."""
+    """Runs `make()`'s recorder; `on_settled` is called from a thread after each pass."""
 
     def __init__(
-        self, make: Callable[[], Recorder], group_seconds: float, group_size: int, on_settled: Callable[[], None]
+        self,
+        layout: Layout,
+        make: Callable[[], Recorder],
+        group_seconds: float,
+        group_size: int,
+        on_settled: Callable[[], None],
     ) -> None:
+        self._layout = layout
         self._make = make
         self._group_seconds = group_seconds
         self._group_size = group_size
         self._on_settled = on_settled
         self._condition = threading.Condition()
-        self._waiting: list[tuple[Attempt, TaskSpec | None]] = []
+        self._waiting = 0
+        self._early: list[tuple[Attempt, TaskSpec | None]] = []
+        self._recorder: Recorder | None = None
         self._asked = False
+        self._filed = False
         self._stop = False
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._files_done = False
+        self._thread = threading.Thread(target=self._run, name="files", daemon=True)
+        self._commits = threading.Thread(target=self._run_commits, name="commits", daemon=True)
         self.fault: str | None = None
-        self.why_owed: str | None = None
+        self.crash: BaseException | None = None
         self.busy = False
 
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def why_owed(self) -> str | None:
+        """Why git lacks what is in the files, in words; None where it lacks nothing or is about to have it."""
+        return None if self._recorder is None else self._recorder.why_owed
+
     def hand_in(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An outcome is durable in the journal."""
         with self._condition:
-            self._waiting.append((attempt, task))
+            if self._recorder is None:
+                self._early.append((attempt, task))
+            else:
+                self._recorder.remember(attempt, task)
+            self._waiting += 1
             self.busy = True
-            self._condition.notify()
+            self._condition.notify_all()
 
     def wake(self) -> None:
         """Look at what is owed now."""
         with self._condition:
             self._asked = True
             self.busy = True
-            self._condition.notify()
+            self._condition.notify_all()
 
     def stop(self, timeout_seconds: float) -> bool:
         """Record what there is, commit the day files and end; False if it took longer."""
         with self._condition:
             self._stop = True
-            self._condition.notify()
+            self._condition.notify_all()
+        deadline = time.monotonic() + timeout_seconds
         self._thread.join(timeout_seconds)
-        return not self._thread.is_alive()
+        if self._commits.is_alive():
+            self._commits.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive() and not self._commits.is_alive()
+
+    # filing
 
     def _run(self) -> None:
-        recorder: Recorder | None = None
+        try:
+            with recording(self._layout):
+                recorder = self._open()
+                if recorder is not None:
+                    self._commits.start()
+                    self._file_until_stopped(recorder)
+                    with self._condition:
+                        self._files_done = True
+                        self._condition.notify_all()
+                    self._commits.join()
+        except BaseException as error:  # noqa: BLE001 - told to the supervisor, which ends the program with it
+            self._crashed(error)
+
+    def _open(self) -> Recorder | None:
+        """The recorder, started; tried until it succeeds or the daemon stops."""
         while True:
-            stopping = self._gather(recorder)
             try:
-                if recorder is None:
-                    made = self._make()
-                    made.start()
-                    recorder = made
-                self._pass(recorder, stopping)
+                recorder = self._make()
+                recorder.start()
+            except (BrainError, OSError) as error:
+                self._failed("starting to record", error)
+                with self._condition:
+                    if self._stop or self._condition.wait_for(lambda: self._stop, _FAULT_SECONDS):
+                        return None
+                continue
+            with self._condition:
+                for early in self._early:
+                    recorder.remember(*early)
+                self._recorder = recorder
+            return recorder
+
+    def _file_until_stopped(self, recorder: Recorder) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._gather()
+            try:
+                while recorder.file():
+                    self._note_filed()
                 self.fault = None
             except (BrainError, OSError) as error:
-                self.fault = str(error)
-                _LOG.error("recording failed; it is tried again", extra={"action": "record", "error": str(error)})
-            if stopping:
-                return
+                self._failed("recording", error)
+            self._note_filed()
 
-    def _pass(self, recorder: Recorder, stopping: bool) -> None:
-        with self._condition:
-            batch, self._waiting = self._waiting, []
-            self._asked = False
-        for attempt, task in batch:
-            recorder.remember(attempt, task)
-        recorder.record(housekeeping=not stopping)
-        if stopping:
-            recorder.commit_housekeeping()
-        self.why_owed = recorder.why_owed
-        with self._condition:
-            self.busy = bool(self._waiting) or self._asked
-        self._on_settled()
-
-    def _gather(self, recorder: Recorder | None) -> bool:
+    def _gather(self) -> bool:
         """Wait for something to do, then a little for what ends with it; whether to stop afterwards."""
         with self._condition:
-            if recorder is None:
-                return self._stop
-            patience = _FAULT_SECONDS if self.fault else _OWED_SECONDS if self.why_owed else _IDLE_SECONDS
             if not (self._waiting or self._asked or self._stop):
-                self._condition.wait(patience)
+                self._condition.wait_for(
+                    lambda: self._waiting or self._asked or self._stop, _FAULT_SECONDS if self.fault else _IDLE_SECONDS
+                )
             deadline = time.monotonic() + self._group_seconds
-            while self._waiting and len(self._waiting) < self._group_size and not self._stop:
+            while 0 < self._waiting < self._group_size and not self._stop:
                 left = deadline - time.monotonic()
-                if left <= 0:
+                if left <= 0 or not self._condition.wait(left):
                     break
-                self._condition.wait(left)
+            self._waiting = 0
+            self._asked = False
             return self._stop
+
+    def _note_filed(self) -> None:
+        with self._condition:
+            self._filed = True
+            self._condition.notify_all()
+
+    # committing
+
+    def _run_commits(self) -> None:
+        recorder = self._recorder
+        assert recorder is not None
+        try:
+            while self._await_filed(recorder):
+                self._commit_all(recorder)
+            self._commit_all(recorder)
+            recorder.keep_house(now=True)
+            with self._condition:
+                self.busy = False
+            self._on_settled()
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._crashed(error)
+
+    def _await_filed(self, recorder: Recorder) -> bool:
+        """Wait for something to commit, or for the time to try again; False when filing has ended."""
+        with self._condition:
+            patience = _OWED_SECONDS if recorder.why_owed else _IDLE_SECONDS
+            self._condition.wait_for(lambda: self._filed or self._files_done, patience)
+            self._filed = False
+            return not self._files_done
+
+    def _commit_all(self, recorder: Recorder) -> None:
+        try:
+            while recorder.commit():
+                self._on_settled()
+            recorder.keep_house()
+        except (BrainError, OSError) as error:
+            self._failed("committing", error)
+        with self._condition:
+            self.busy = bool(self._waiting or self._asked or self._filed)
+        self._on_settled()
+
+    def _failed(self, doing: str, error: BaseException) -> None:
+        self.fault = str(error)
+        _LOG.error("%s failed; it is tried again", doing, extra={"action": "record", "error": str(error)})
+
+    def _crashed(self, error: BaseException) -> None:
+        """The other thread is let go, and the supervisor told."""
+        with self._condition:
+            self.crash = self.crash or error
+            self._stop = self._files_done = True
+            self.busy = False
+            self._condition.notify_all()
+        self._on_settled()

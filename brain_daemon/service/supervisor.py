@@ -124,6 +124,7 @@ class Supervisor:
         self._claimer = Claimer(brain, self._intake, self._worker)
         self._board = BoardWriter(brain, self._intake, self._dispatch)
         self._recorder = RecorderThread(
+            brain.layout,
             lambda: brain.recorder(self._registry, lambda: self._state.value),
             brain.config.group_seconds,
             brain.config.group_size,
@@ -246,6 +247,8 @@ class Supervisor:
         return max(0.0, min(dues))
 
     def _is_over(self) -> bool:
+        if self._recorder.crash is not None:
+            raise self._recorder.crash
         if self._jobs or self._tasks:
             return False
         if self._state is State.DRAINING:
@@ -438,6 +441,7 @@ class Supervisor:
             spec = self._find(attempt.interface)
             if spec is not None:
                 self._meter.ended(spec, attempt.ended.usage.total_tokens)
+        self._board.ended(attempt)
         self._recorder.hand_in(attempt, task)
 
     def _below_reserve(self) -> bool:

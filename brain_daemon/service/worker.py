@@ -25,6 +25,7 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_never
 
 from brain_daemon.adapters.base import Adapter, Invocation
+from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.process import Command, run
 from brain_daemon.model import ids
 from brain_daemon.model.attempt import Attempt, AttemptState
@@ -55,7 +56,7 @@ class Job:
     why: str
     attempt: Attempt
     notes: tuple[str, ...] = ()
-    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    cancel: Cancel = field(default_factory=Cancel)
     cancel_why: str = "cancelled by request"
     stopping: bool = False
     tried: set[str] = field(default_factory=set)
@@ -123,8 +124,9 @@ class Worker:
         ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
         if isinstance(ended.outcome, Succeeded) and job.task.verify:
             ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
+        if spec.invoke.kind is InvokeKind.COMMAND:
+            self._redact_raw(invocation.folder)
         kept, warnings = collect_out(invocation.workspace, self._brain.config.files_bytes)
-        self._redact_raw(invocation.folder)
         return replace(ended, files=kept, warnings=(*job.notes, *ended.warnings, *warnings))
 
     def _invocation(self, job: Job, spec: InterfaceSpec) -> Invocation:

@@ -147,12 +147,12 @@ class Journal:
             [_to_end(attempt) for attempt in attempts],
         )
 
-    def mark_recorded(self, attempt_ids: Iterable[str]) -> None:
-        with self.transaction():
-            self._connection.executemany(
-                "update attempts set state = 'recorded' where attempt_id = ? and state = 'ended'",
-                [(attempt_id,) for attempt_id in attempt_ids],
-            )
+    def set_recorded(self, attempt_ids: Iterable[str]) -> None:
+        """The files have these attempts; for a caller that holds the transaction."""
+        self._connection.executemany(
+            "update attempts set state = 'recorded' where attempt_id = ? and state = 'ended'",
+            [(attempt_id,) for attempt_id in attempt_ids],
+        )
 
     def mark_committed(self, shas: Mapping[str, str]) -> None:
         """Git has these attempts; their copy of the task's bytes is no longer needed."""
@@ -232,10 +232,14 @@ class Journal:
 
     def remember_ended(self, records: Sequence[TaskRecord]) -> None:
         with self.transaction():
-            self._connection.executemany(
-                "insert or replace into tasks (task_id, status, reason, sha256, path, finished_at) values (?, ?, ?, ?, ?, ?)",
-                [(r.task_id, r.status, r.reason, r.sha256, r.path, r.finished_at) for r in records],
-            )
+            self.set_ended_tasks(records)
+
+    def set_ended_tasks(self, records: Sequence[TaskRecord]) -> None:
+        """`remember_ended` for a caller that holds the transaction."""
+        self._connection.executemany(
+            "insert or replace into tasks (task_id, status, reason, sha256, path, finished_at) values (?, ?, ?, ?, ?, ?)",
+            [(r.task_id, r.status, r.reason, r.sha256, r.path, r.finished_at) for r in records],
+        )
 
     def ended_statuses(self) -> dict[str, str]:
         """casefolded id -> completed or failed, for every task that has ended."""
@@ -276,10 +280,14 @@ class Journal:
     def add_outcomes(self, rows: Iterable[Sequence[object]]) -> None:
         """Rows in the order of `cost_records`; an attempt that is there already stays as it is."""
         with self.transaction():
-            self._connection.executemany(
-                f"insert or ignore into outcomes values ({', '.join('?' * 22)})",  # noqa: S608 - constants only
-                rows,
-            )
+            self.insert_outcomes(rows)
+
+    def insert_outcomes(self, rows: Iterable[Sequence[object]]) -> None:
+        """`add_outcomes` for a caller that holds the transaction."""
+        self._connection.executemany(
+            f"insert or ignore into outcomes values ({', '.join('?' * 22)})",  # noqa: S608 - constants only
+            rows,
+        )
 
     def outcomes(self, *, since: str | None = None, day: str | None = None) -> list[tuple[Any, ...]]:
         """Ledger rows, oldest first; `since` and `day` are ISO dates."""

@@ -91,6 +91,11 @@ class Layout:
     def control(self) -> str:
         return os.path.join(self.state, "control")
 
+    @property
+    def aside(self) -> str:
+        """Where files are written before they are renamed to their place."""
+        return os.path.join(self.state, "aside")
+
     def attempt(self, attempt_id: str) -> str:
         """The folder of one attempt: prompt, raw output, lock."""
         return os.path.join(self.state, "attempts", attempt_id)
@@ -117,6 +122,7 @@ class Layout:
             *logs,
             os.path.join(self.state, "attempts"),
             self.control,
+            self.aside,
         )
 
 

@@ -126,6 +126,17 @@ def _read(descriptor: int, expected_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+def _writer_lives(temporary: str) -> bool:
+    """Whether the process whose number stands in the name of a temporary file exists (another one by now, perhaps)."""
+    try:
+        os.kill(int(temporary.split(".")[-3]), 0)
+    except (ProcessLookupError, ValueError, IndexError):
+        return False
+    except PermissionError:
+        return True
+    return int(temporary.split(".")[-3]) != os.getpid()
+
+
 class Queue:
     """Moves between the folders of one brain. The caller holds the claims lock."""
 
@@ -170,10 +181,10 @@ class Queue:
         return [name[: -len(".md")] for name in names(self._layout.active)]
 
     def sweep_temporaries(self) -> None:
-        """Remove half-written files of a writer that crashed; only names this program gives."""
+        """Remove half-written files of writers that crashed; only names this program gives, and none of a living process."""
         for folder in self._layout.folders():
             if not os.path.isdir(folder):
                 continue
             for name in os.listdir(folder):
-                if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
+                if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX) and not _writer_lives(name):
                     self._files.remove(os.path.join(folder, name))

@@ -9,6 +9,7 @@ Nothing here is promised: an event may be lost, and every caller scans on a time
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from watchdog.events import (
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
+    FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
@@ -28,8 +30,13 @@ from watchdog.observers.polling import PollingObserver
 
 from brain_daemon.store.files import Files
 
-# Without a filter each of our own reads would come back as two events.
-_EVENTS: list[type[FileSystemEvent]] = [FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
+# Each of our own reads, creations and removals would come back as an event too; a drop ends with a close or a rename, and
+# what is deleted is found by the scan or missed by the claim. Other observers know no closing.
+_INOTIFY_EVENTS: list[type[FileSystemEvent]] = [FileClosedEvent, FileMovedEvent]
+_OTHER_EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileDeletedEvent, FileMovedEvent]
+if sys.platform == "linux":
+    from watchdog.observers.inotify import InotifyObserver
+
 _WATCHDOG_LOGGERS = ("watchdog", "watchdog.observers", "watchdog.observers.inotify_c", "watchdog.observers.inotify")
 
 
@@ -45,6 +52,15 @@ class Hint(StrEnum):
 Listener = Callable[[Hint, str], None]
 
 
+def _observer() -> BaseObserver:
+    """This platform's observer; inotify's in the form that tells a file renamed in from one being written."""
+    return InotifyObserver(generate_full_events=True) if sys.platform == "linux" else Observer()
+
+
+def _is_inotify(observer: BaseObserver) -> bool:
+    return sys.platform == "linux" and isinstance(observer, InotifyObserver)
+
+
 class _Handler(FileSystemEventHandler):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -56,9 +72,12 @@ class _Handler(FileSystemEventHandler):
             case "closed":
                 self._listener(Hint.COMPLETE, os.fsdecode(event.src_path))
             case "moved":
-                self._listener(Hint.GONE, os.fsdecode(event.src_path))
-                self._listener(Hint.COMPLETE, os.fsdecode(event.dest_path))
-            case "created":
+                # One end is empty where the other folder is not watched.
+                if event.src_path:
+                    self._listener(Hint.GONE, os.fsdecode(event.src_path))
+                if event.dest_path:
+                    self._listener(Hint.COMPLETE, os.fsdecode(event.dest_path))
+            case "created" | "modified":
                 self._listener(Hint.CHANGING, os.fsdecode(event.src_path))
             case "deleted":
                 self._listener(Hint.GONE, os.fsdecode(event.src_path))
@@ -103,7 +122,7 @@ class Watch:
         seen = threading.Event()
         probe = os.path.join(probe_folder, f".probe-{os.getpid()}")
         try:
-            self._begin(Observer(), probe, seen)
+            self._begin(_observer(), probe, seen)
             self.kind = "events"
         except OSError:
             self._end()
@@ -133,8 +152,9 @@ class Watch:
                 self._listener(hint, path)
 
         handler = _Handler(listen)
+        wanted = _INOTIFY_EVENTS if _is_inotify(observer) else _OTHER_EVENTS
         for folder in self._folders:
-            observer.schedule(handler, folder.path, recursive=folder.recursive, event_filter=_EVENTS)
+            observer.schedule(handler, folder.path, recursive=folder.recursive, event_filter=wanted)
         observer.start()
 
     def _end(self) -> None:

@@ -94,7 +94,9 @@ class Brain(click.Group):
 
 
 @click.command(cls=Brain, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--brain", "root", metavar="DIR", help="The brain to work on; else BRAIN_ROOT, else the one around this folder.")
+@click.option(
+    "--brain", "root", metavar="DIR", help="The brain to work on; else BRAIN_ROOT, else the one around this folder."
+)
 @click.version_option(__version__, prog_name="brain")
 @click.pass_context
 def brain(ctx: click.Context, root: str | None) -> None:

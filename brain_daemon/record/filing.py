@@ -1,0 +1,378 @@
+"""From a durable outcome in the journal to the files: result, ledger row, activity, errors, metrics, usage, questions.
+
+Every step is keyed by the attempt's id and may be done twice. An attempt that this process did not end itself is suspect: each
+step then looks first whether it has been done. When all is in the files the journal says `recorded`, and the outbox has
+what git must be told.
+
+Failures: a disk error leaves as StorageError, and what is not marked is done again.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from brain_daemon.model import document
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.interface import InterfaceSpec
+from brain_daemon.model.outcome import Status
+from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.task import TaskSpec
+from brain_daemon.record import activity, ledger, usage
+from brain_daemon.record.day_files import DayFiles
+from brain_daemon.record.metrics import DayTally
+from brain_daemon.record.outbox import Filed, Outbox
+from brain_daemon.record.plan import Change
+from brain_daemon.record.questions import question_from
+from brain_daemon.record.questions import render as render_questions
+from brain_daemon.record.result import Part, cost_row, outcome_message, part
+from brain_daemon.record.usage import InterfaceUsage, UsageView
+from brain_daemon.store.files import Files
+from brain_daemon.store.journal import Journal, TaskRecord
+from brain_daemon.store.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """An interface as the registry sees it, for usage.md; `why_not` is empty where it can work."""
+
+    spec: InterfaceSpec
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordLimits:
+    """The settings that bound what is recorded, in bytes and outcomes."""
+
+    group_size: int = 500
+    result_bytes: int = 256 << 10
+    files_bytes: int = 20 << 20
+
+
+class Filing:
+    """Files outcomes of one brain. Belongs to one thread, but for `remember`; `journal` is that thread's connection."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        files: Files,
+        journal: Journal,
+        outbox: Outbox,
+        limits: RecordLimits,
+        interfaces: Callable[[], Sequence[InterfaceState]],
+        daemon_state: Callable[[], str],
+    ) -> None:
+        self._layout = layout
+        self._files = files
+        self._journal = journal
+        self._outbox = outbox
+        self._limits = limits
+        self._interfaces = interfaces
+        self._daemon_state = daemon_state
+        self._fresh: dict[str, tuple[Attempt, TaskSpec | None]] = {}
+        self._costs = DayFiles(layout.inside("logs", "costs"), "csv", ledger.count, files)
+        self._activity = DayFiles(layout.inside("logs", "activity"), "md", activity.activity_count, files)
+        self._errors = DayFiles(layout.inside("logs", "errors"), "jsonl", activity.error_count, files)
+        self._tally: DayTally | None = None
+        self._last_errors: dict[str, str] = {}
+        self._questions: bytes | None = None
+
+    def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
+        """An attempt this process has just ended: spares reading it back. May be called from another thread."""
+        self._fresh[attempt.attempt_id] = (attempt, task)
+
+    def file(self) -> int:
+        """File one group of what has ended; how many there were."""
+        ids = self._journal.ids_in(AttemptState.ENDED, self._limits.group_size)
+        if ids:
+            self._file_group([self._load(one) for one in ids])
+        self.settle_questions()
+        return len(ids)
+
+    def again(self, attempt_id: str) -> Filed:
+        """What another process has filed: the same steps again, which find their work done."""
+        attempt, task, _ = self._load(attempt_id)
+        changes: tuple[Change, ...] = ()
+        if attempt.decision is Decision.FINISH:
+            _, changes = self._write_result(attempt, task)
+        return Filed(attempt, self._row(attempt, task, self._accounts()), _title(attempt, task), changes, suspect=True)
+
+    def machine_files(self) -> dict[str, bytes]:
+        """Files this program writes as wholes, newest parts only: path relative to the brain -> bytes."""
+        metrics = self._layout.inside("logs", "metrics")
+        paths = [path for kind in (self._costs, self._activity, self._errors) for path in kind.all_paths()[-2:]]
+        paths += sorted(os.path.join(metrics, name) for name in os.listdir(metrics) if name.endswith(".json"))[-2:]
+        paths += [os.path.join(self._layout.context, "usage.md")]
+        paths += [os.path.join(self._layout.prompts, name) for name in ("pending.md", "answered.md")]
+        return {self._layout.relative(path): data for path in paths if (data := _read(path))}
+
+    # one group
+
+    def _load(self, attempt_id: str) -> tuple[Attempt, TaskSpec | None, bool]:
+        """An attempt, its task, and whether it is suspect."""
+        fresh = self._fresh.pop(attempt_id, None)
+        if fresh is not None:
+            return (*fresh, False)
+        attempt = self._journal.attempt(attempt_id)
+        assert attempt is not None
+        parsed = parse_task(attempt.name, attempt.spec)
+        return attempt, parsed if isinstance(parsed, TaskSpec) else None, True
+
+    def _accounts(self) -> dict[str, str | None]:
+        return {state.spec.name: state.spec.account for state in self._interfaces()}
+
+    @staticmethod
+    def _row(attempt: Attempt, task: TaskSpec | None, accounts: Mapping[str, str | None]) -> CostRow:
+        return cost_row(attempt, task, accounts.get(attempt.interface or ""))
+
+    def _file_group(self, group: list[tuple[Attempt, TaskSpec | None, bool]]) -> None:
+        filed: list[Filed] = []
+        finished: list[tuple[Attempt, str]] = []
+        accounts = self._accounts()
+        for attempt, task, suspect in group:
+            changes: tuple[Change, ...] = ()
+            if attempt.decision is Decision.FINISH:
+                path, changes = self._write_result(attempt, task)
+                finished.append((attempt, path))
+            row = self._row(attempt, task, accounts)
+            filed.append(Filed(attempt, row, _title(attempt, task), changes, suspect))
+        self._files.sync_group([path for _, path in finished])
+        for attempt, _ in finished:
+            self._files.remove(os.path.join(self._layout.active, f"{attempt.task_id}.md"))
+        self._write_day_files(filed)
+        with self._journal.transaction():
+            self._journal.set_ended_tasks([_record(self._layout, *one) for one in finished])
+            self._journal.insert_outcomes([one.row.to_values() for one in filed])
+            self._journal.set_recorded([one.attempt.attempt_id for one in filed])
+        self._outbox.put(filed)
+
+    # the recorded file
+
+    def _write_result(self, attempt: Attempt, task: TaskSpec | None) -> tuple[str, tuple[Change, ...]]:
+        """The recorded file and what stands beside it; the path of the task's file and the changes for its commit."""
+        folder = self._layout.ended(attempt.status or Status.FAILED)
+        earlier = self._journal.attempts_of(attempt.task_id) if attempt.number > 1 else []
+        kept = self._kept_files(attempt)
+        warnings = self._save_edit(attempt, folder)
+        what = part(attempt, task, [one for one in earlier if one.number < attempt.number], list(kept), warnings)
+        if not attempt.sha256:
+            return self._move_unread(attempt, what, folder)
+        documents = self._documents(attempt, what, kept)
+        for name, data in kept.items():
+            self._put_beside(os.path.join(folder, name), data)
+        paths = {name: self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()}
+        changes = [Change(path=self._layout.relative(paths[name]), content=data) for name, data in documents.items()]
+        changes += [Change(path=self._layout.relative(os.path.join(folder, n)), content=data) for n, data in kept.items()]
+        changes += self._departures(attempt, folder)
+        return next(iter(paths.values())), tuple(changes)
+
+    def _documents(self, attempt: Attempt, what: Part, kept: dict[str, bytes]) -> dict[str, bytes]:
+        """The task with its result, or the untouched task and the result beside it; a long text joins `kept`."""
+        spec, stem = attempt.spec, attempt.task_id
+        if not document.can_hold(spec):
+            beside = document.render_beside({**what.values, "spec_sha256": attempt.sha256}, what.heading, what.text)
+            return {f"{stem}.md": spec, f"{stem}.{what.heading.lower()}.md": beside}
+        limit = self._limits.result_bytes
+        rendered = document.render(spec, what.values, what.heading, what.text, text_limit_bytes=limit)
+        if rendered.cut:
+            kept[f"{stem}.files/result.md"] = what.text.encode("utf-8", "replace")
+        return {f"{stem}.md": rendered.data}
+
+    def _move_unread(self, attempt: Attempt, what: Part, folder: str) -> tuple[str, tuple[Change, ...]]:
+        """A file too large to read is moved as it is, and stays out of git."""
+        path = os.path.join(folder, f"{attempt.task_id}.md")
+        try:
+            self._files.move(os.path.join(self._layout.active, f"{attempt.task_id}.md"), path)
+        except (FileNotFoundError, FileExistsError):
+            pass  # moved by an earlier pass
+        name = f"{attempt.task_id}.{what.heading.lower()}.md"
+        data = document.render_beside(what.values, what.heading, what.text)
+        self._put_document(os.path.join(folder, name), data, attempt)
+        return path, (Change(path=self._layout.relative(os.path.join(folder, name)), content=data),)
+
+    def _departures(self, attempt: Attempt, folder: str) -> Iterator[Change]:
+        """Names under which git may still know the task: its place in pending/, and its earlier ending."""
+        pending = os.path.join(self._layout.pending, attempt.name)
+        if not os.path.lexists(pending):
+            yield Change(path=self._layout.relative(pending), content=None, only_if=attempt.spec)
+        if attempt.number > 1:
+            for other in (self._layout.completed, self._layout.failed):
+                path = os.path.join(other, f"{attempt.task_id}.md")
+                if other != folder and not os.path.lexists(path):
+                    yield Change(path=self._layout.relative(path), content=None)
+
+    def _put_document(self, path: str, data: bytes, attempt: Attempt) -> str:
+        """Write a recorded file without ever overwriting another one; where it stands in the end."""
+        try:
+            self._files.put_new(path, data, sync=False)
+        except FileExistsError:
+            found = _read(path)
+            if found == data:
+                return path
+            # What a power cut leaves of a file of ours: its beginning, or zeros.
+            if not data.startswith(found) and found.strip(b"\0"):
+                path = os.path.join(os.path.dirname(path), f"{attempt.attempt_id}.md")
+            self._files.put(path, data, sync=False)
+        return path
+
+    def _put_beside(self, path: str, data: bytes) -> None:
+        self._files.make_folder(os.path.dirname(path))
+        self._files.put(path, data)
+
+    def _kept_files(self, attempt: Attempt) -> dict[str, bytes]:
+        """What the agent left in its out/ folder: name below the ended folder -> bytes."""
+        out = os.path.join(self._layout.workspace(attempt.attempt_id), "out")
+        names = attempt.ended.files if attempt.ended else ()
+        return {f"{attempt.task_id}.files/{name}": _read(os.path.join(out, name)) for name in names}
+
+    def _save_edit(self, attempt: Attempt, folder: str) -> list[str]:
+        """An active file that was edited while it ran is kept beside the result; what is to be said of it."""
+        if attempt.started_at is None:
+            return []
+        try:
+            with open(os.path.join(self._layout.active, f"{attempt.task_id}.md"), "rb") as handle:
+                now = handle.read()
+        except FileNotFoundError:
+            if os.path.exists(os.path.join(folder, f"{attempt.task_id}.md")):
+                return []
+            return ["the file in active/ was deleted while the task ran; `brain cancel` stops a task"]
+        if now == attempt.spec or document.is_recorded(now):
+            return []
+        name = f"{attempt.task_id}.files/edited-while-active.md"
+        self._put_beside(os.path.join(folder, name), now)
+        return [f"the file in active/ was edited while the task ran; the edit is kept as {name}"]
+
+    # day files
+
+    def _write_day_files(self, filed: list[Filed]) -> None:
+        for day in dict.fromkeys(one.row.day for one in filed):
+            todays = [one for one in filed if one.row.day == day]
+            self._append_costs(day, todays)
+            happenings = [_happening(one) for one in todays]
+            suspects = {one.attempt.attempt_id for one in todays if one.suspect}
+            self._append(self._activity, day, happenings, suspects, activity.append_activity)
+            failed = [h for h in happenings if h.row.status is Status.FAILED]
+            self._append(self._errors, day, failed, suspects, activity.append_errors)
+        for one in filed:
+            if one.row.status is Status.FAILED and one.row.interface:
+                self._last_errors[one.row.interface] = said_of(one.attempt)
+        self._count(filed)
+
+    def _append_costs(self, day: str, filed: list[Filed]) -> None:
+        paths = self._costs.parts(day)
+        new = [one.row for one in filed if not (one.suspect and self._is_booked(one.row.attempt_id, paths))]
+        self._note(
+            self._costs.add(
+                day, len(new), lambda existing, first, last, path: ledger.append(existing, new[first:last], path)
+            )
+        )
+
+    def _is_booked(self, attempt_id: str, paths: list[str]) -> bool:
+        return any(data and ledger.holds(data, attempt_id, path) for path in paths for data in [self._costs.read(path)])
+
+    def _append(
+        self,
+        kind: DayFiles,
+        day: str,
+        happenings: list[activity.Happening],
+        suspects: set[str],
+        append: Callable[[bytes, Iterable[activity.Happening]], bytes],
+    ) -> None:
+        old = b"".join(kind.read(path) for path in kind.parts(day)) if suspects else b""
+        new = [h for h in happenings if h.row.attempt_id not in suspects or h.row.attempt_id.encode() not in old]
+        self._note(kind.add(day, len(new), lambda existing, first, last, _path: append(existing, new[first:last])))
+
+    def _count(self, filed: list[Filed]) -> None:
+        """Metrics and usage of the day, as wholes."""
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        if self._tally is None or self._tally.day != today:
+            self._tally = DayTally(today, map(CostRow.from_values, self._journal.outcomes(day=today)))
+        for one in filed:
+            ended = one.attempt.ended
+            self._tally.add(one.row, None if ended is None else ended.usage.requests)
+        self._put_whole(self._layout.inside("logs", "metrics", f"{today}.json"), self._tally.render())
+        used = self._tally.used()
+        view = UsageView(
+            updated=time.time(),
+            day=today,
+            state=self._daemon_state(),
+            interfaces=[_usage_of(s, used.get(s.spec.name), self._last_errors) for s in self._interfaces()],
+        )
+        self._put_whole(os.path.join(self._layout.context, "usage.md"), usage.render(view))
+
+    def settle_questions(self) -> None:
+        """prompts/pending.md as a whole, if what it must say has changed; new answers are noted for git."""
+        data = render_questions([question_from(asked) for asked, _ in self._journal.questions().values()])
+        if data == self._questions:
+            return
+        path = os.path.join(self._layout.prompts, "pending.md")
+        found = _read(path)
+        if found != data and (found or self._journal.questions()):
+            self._put_whole(path, data)
+        answered = os.path.join(self._layout.prompts, "answered.md")
+        if self._questions is not None and (given := _read(answered)):
+            self._note([(answered, given)])
+        self._questions = data
+
+    def _put_whole(self, path: str, data: bytes) -> None:
+        self._files.put(path, data, sync=False)
+        self._note([(path, data)])
+
+    def _note(self, written: Iterable[tuple[str, bytes]]) -> None:
+        self._outbox.put_wholes({self._layout.relative(path): data for path, data in written})
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return b""
+
+
+def said_of(attempt: Attempt) -> str:
+    """What is to be said of how an attempt ended."""
+    return attempt.message or (outcome_message(attempt.ended.outcome) if attempt.ended else "")
+
+
+def _title(attempt: Attempt, task: TaskSpec | None) -> str:
+    return task.title if task else attempt.name
+
+
+def _record(layout: Layout, attempt: Attempt, path: str) -> TaskRecord:
+    return TaskRecord(
+        task_id=attempt.task_id,
+        status=(attempt.status or Status.FAILED).value,
+        path=layout.relative(path),
+        reason=attempt.reason.value if attempt.reason else None,
+        sha256=attempt.sha256,
+        finished_at=attempt.ended.finished_at if attempt.ended else None,
+    )
+
+
+def _happening(one: Filed) -> activity.Happening:
+    ended = one.attempt.ended
+    return activity.Happening(
+        row=one.row,
+        title=one.title,
+        message=said_of(one.attempt),
+        survivors=ended.survivors if ended else (),
+        warnings=ended.warnings if ended else (),
+    )
+
+
+def _usage_of(
+    state: InterfaceState, used: tuple[int, int, int] | None, last_errors: Mapping[str, str]
+) -> InterfaceUsage:
+    messages, requests, tokens = used or (0, 0, 0)
+    limit = state.spec.limits.messages_per_day
+    return InterfaceUsage(
+        name=state.spec.name,
+        messages_today=messages,
+        requests_today=requests,
+        tokens_today=tokens,
+        limit_remaining=None if limit is None else max(0, limit - messages),
+        last_error=last_errors.get(state.spec.name),
+        status="available" if not state.why_not else f"offline: {state.why_not}",
+    )

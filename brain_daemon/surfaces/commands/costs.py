@@ -1,0 +1,225 @@
+"""`brain costs` and `brain usage`: what attempts cost, and what today has used of each interface.
+
+Both read the index, and `brain costs` counts the rows of the ledger's text beside it: where the two differ it says so,
+since the text is the record. A cost nobody knows is said in words and is in no sum.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import click
+
+from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.errors import UserError
+from brain_daemon.model.frontmatter import Malformed
+from brain_daemon.model.quantities import parse_duration
+from brain_daemon.record import ledger, usage
+from brain_daemon.record.day_file import read_name
+from brain_daemon.record.ledger import GroupBy, Totals, group, total
+from brain_daemon.record.metrics import DayTally, Used
+from brain_daemon.record.wording import dollars
+from brain_daemon.service.brain import Brain
+from brain_daemon.store.layout import Layout
+from brain_daemon.surfaces.calls import Call, json_option, print_json
+from brain_daemon.surfaces.tables import STATE_STYLES, Column, say, show
+
+_FIGURES = (
+    Column("ATTEMPTS", right=True),
+    Column("TOKENS IN", right=True),
+    Column("CACHED", right=True),
+    Column("OUT", right=True),
+    Column("COST", right=True),
+    Column("UNKNOWN", right=True),
+)
+_USAGE = (
+    Column("INTERFACE"),
+    Column("SENT", right=True),
+    Column("REQUESTS", right=True),
+    Column("TOKENS", right=True),
+    Column("COST", right=True),
+    Column("LEFT", right=True),
+    Column("STATUS", styles=STATE_STYLES),
+)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@click.command("costs")
+@click.option(
+    "--by",
+    type=click.Choice([one.value for one in GroupBy]),
+    default="interface",
+    show_default=True,
+    help="One row for each.",
+)
+@click.option("--chain", metavar="ID", help="Only the attempts of one chain.")
+@click.option("--since", metavar="DAY", help="Only from this UTC day on: 2026-11-20, today, or an age such as 7d.")
+@json_option
+@click.pass_obj
+def costs_command(call: Call, by: str, chain: str | None, since: str | None, as_json: bool) -> None:
+    """Sum up what attempts cost; failed and repeated ones count. Unknown costs are said, never counted as nothing.
+
+    Example: brain costs --by type --since 7d
+    """
+    first = None if since is None else first_day(since, datetime.now(UTC).date())
+    with closing(Brain.open(call.brain_root, call.environment)) as brain:
+        rows = [CostRow.from_values(values) for values in brain.journal.outcomes(since=first)]
+        warnings = _differences(brain.layout, first, len(rows))
+    rows = [row for row in rows if chain is None or row.chain_id == chain]
+    groups, sums = group(rows, GroupBy(by)), total(rows)
+    if as_json:
+        print_json(
+            {
+                "by": by,
+                "since": first,
+                "chain": chain,
+                "groups": [{"key": key, **_totals_facts(found)} for key, found in groups.items()],
+                "total": _totals_facts(sums),
+                "warnings": warnings,
+            }
+        )
+        return
+    _print_costs(by, groups, sums)
+    for warning in warnings:
+        say(f"note: {warning}", err=True)
+
+
+def first_day(text: str, today: date) -> str:
+    """The ISO day `--since` means: a day, `today`, or an age."""
+    word = text.strip().lower()
+    try:
+        if word == "today":
+            return today.isoformat()
+        if _DAY.fullmatch(word):
+            return date.fromisoformat(word).isoformat()
+        if not word.isdigit():
+            return (today - timedelta(seconds=parse_duration(word))).isoformat()
+    except (ValueError, OverflowError):
+        pass
+    raise UserError(
+        f"summing up costs: --since is {text!r}; allowed are a day such as 2026-11-20, today, or an age such as 7d."
+    )
+
+
+def _differences(layout: Layout, first: str | None, indexed: int) -> list[str]:
+    """What is to be said where the index and the ledger's text have different numbers of rows."""
+    folder = layout.inside("logs", "costs")
+    written = 0
+    for name in sorted(os.listdir(folder)):
+        day = read_name(name)
+        if day is None or not name.endswith(".csv") or (first is not None and day[0] < first):
+            continue
+        with open(os.path.join(folder, name), "rb") as handle:
+            written += ledger.count(handle.read())
+    if written == indexed:
+        return []
+    return [
+        f"the index has {indexed} rows and the text in logs/costs/ has {written}: `brain verify` names them, "
+        "`brain reindex` builds the index anew"
+    ]
+
+
+def _print_costs(by: str, groups: Mapping[str | None, Totals], sums: Totals) -> None:
+    if not sums.rows:
+        say("Nothing has been run yet.")
+        return
+    rows = [(key or f"(no {by})", *_figures(found)) for key, found in groups.items()]
+    if len(rows) > 1:
+        rows.append(("all", *_figures(sums)))
+    show((Column(by.upper()), *_FIGURES), rows)
+    if sums.unknown:
+        attempts = "1 attempt is" if sums.unknown == 1 else f"{sums.unknown} attempts are"
+        say(f"\nThe cost of {attempts} unknown and in no sum: the true cost is higher.")
+
+
+def _figures(found: Totals) -> tuple[str, ...]:
+    return (
+        f"{found.rows:,}",
+        f"{found.input_tokens:,}",
+        f"{found.cached_input_tokens:,}",
+        f"{found.output_tokens:,}",
+        "-" if found.unknown == found.rows else dollars(found.known_usd),
+        f"{found.unknown:,}" if found.unknown else "-",
+    )
+
+
+def _totals_facts(found: Totals) -> dict[str, Any]:
+    return {
+        "attempts": found.rows,
+        "input_tokens": found.input_tokens,
+        "cached_input_tokens": found.cached_input_tokens,
+        "output_tokens": found.output_tokens,
+        "cost_usd": format(found.known_usd, "f"),
+        "cost_by_basis": {basis.value: format(usd, "f") for basis, usd in found.usd.items()},
+        "unknown_costs": found.unknown,
+    }
+
+
+@click.command("usage")
+@json_option
+@click.pass_obj
+def usage_command(call: Call, as_json: bool) -> None:
+    """Show what today (UTC) has used of each interface, and what is left of its limits.
+
+    Example: brain usage
+    """
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    with closing(Brain.open(call.brain_root, call.environment)) as brain:
+        rows = [CostRow.from_values(values) for values in brain.journal.outcomes(day=today)]
+        entries = brain.registry().entries
+        kept = _kept(brain.layout, today)
+    used = DayTally(today, rows).used()
+    spent = group(rows, GroupBy.INTERFACE)
+    facts = []
+    for name in sorted({*entries, *used}):
+        entry = entries.get(name)
+        limit = entry.spec.limits.messages_per_day if entry else None
+        facts.append(
+            _usage_facts(name, used.get(name, Used()), spent.get(name, Totals()), limit, kept.get(name, {}))
+            | {"status": ("available" if entry.usable else f"offline: {entry.why_not}") if entry else "not registered"}
+        )
+    if as_json:
+        print_json({"day": today, "interfaces": facts})
+        return
+    show(_USAGE, [_usage_row(one) for one in facts])
+    for one in facts:
+        if one["last_error"]:
+            say(f"{one['interface']}: its last error was: {one['last_error']}")
+
+
+def _kept(layout: Layout, today: str) -> Mapping[str, Mapping[str, Any]]:
+    """What only context/usage.md knows of today: requests at the provider and last errors."""
+    try:
+        with open(os.path.join(layout.context, "usage.md"), "rb") as handle:
+            told = usage.parse(handle.read())
+    except (OSError, Malformed):
+        return {}
+    interfaces: Mapping[str, Mapping[str, Any]] = told["interfaces"] if told.get("day") == today else {}
+    return interfaces
+
+
+def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None, kept: Mapping[str, Any]) -> dict[str, Any]:
+    requests = kept.get("requests_today")
+    return {
+        "interface": name,
+        "messages_today": used.messages,
+        "requests_today": max(used.requests, requests) if isinstance(requests, int) else used.requests,
+        "tokens_today": used.tokens,
+        "cost_usd": format(spent.known_usd, "f"),
+        "unknown_costs": spent.unknown,
+        "limit": limit,
+        "limit_remaining": None if limit is None else max(0, limit - used.messages),
+        "last_error": kept.get("last_error"),
+    }
+
+
+def _usage_row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    cost = dollars(Decimal(one["cost_usd"])) + (f" + {one['unknown_costs']} unknown" if one["unknown_costs"] else "")
+    left = "-" if one["limit"] is None else f"{one['limit_remaining']:,} of {one['limit']:,}"
+    figures: Iterable[str] = (f"{one[key]:,}" for key in ("messages_today", "requests_today", "tokens_today"))
+    return one["interface"], *figures, cost, left, one["status"]

@@ -1,0 +1,275 @@
+"""What most tests stand on: a home of their own, a real brain in a real git repository, and the real daemon on it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brain_daemon.model import document
+from brain_daemon.model.cost_row import CostRow
+from brain_daemon.record import ledger
+from brain_daemon.service.brain import Brain
+from brain_daemon.service.supervisor import Supervisor
+from brain_daemon.store.files import Files
+from brain_daemon.store.layout import Layout
+from brain_daemon.store.template import template_files
+
+FAST = {"settle": "0s", "group": "20ms", "scan": "1s"}
+DEADLINE_SECONDS = 8.0
+
+ECHO = "---\nname: {name}\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n{more}---\n# {name}\n"
+PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: {command}\n---\n# {name}\n"
+
+
+@pytest.fixture(scope="session")
+def _home(tmp_path_factory) -> Path:
+    """A home folder with a git identity, and nothing of the machine the tests run on."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n")
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _own_home(_home, monkeypatch) -> None:
+    """No test reads the settings, the secrets or the git configuration of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "BRAIN_", "XDG_")) or name.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(_home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture(scope="session")
+def _first_commit(_home, tmp_path_factory) -> Path:
+    """A brain with its first commit, made once; each test gets a copy."""
+    root = tmp_path_factory.mktemp("template") / "brain"
+    for path, data in template_files().items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    environment = {**os.environ, "HOME": str(_home), "GIT_CONFIG_NOSYSTEM": "1"}
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "a brain"]):
+        subprocess.run(["git", *command], cwd=root, check=True, env=environment)
+    return root
+
+
+class BrainFolder:
+    """A brain on disk and what a person does there; it knows nothing that a person could not see."""
+
+    def __init__(self, root: Path, state_home: Path) -> None:
+        self.root = root
+        self.state_home = state_home
+        self.pending, self.active, self.completed, self.failed = (
+            root / "brain" / "tasks" / name for name in ("pending", "active", "completed", "failed")
+        )
+        self.board = root / "context" / "board.md"
+        self.questions = root / "prompts" / "pending.md"
+
+    def write(self, path: str, content: str | bytes) -> Path:
+        """A file at a path below the brain."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+        return place
+
+    def drop(self, name: str, content: str | bytes = "# Task\n\nSay it.\n") -> Path:
+        """A task dropped the way `mv` drops it: whole."""
+        hidden = self.write(f".dropping-{name}", content)
+        place = self.pending / name
+        os.replace(hidden, place)
+        return place
+
+    def echo(self, name: str = "echo", *options: str, more: str = "") -> Path:
+        """Register the in-process tool; each option is a line such as `delay_seconds: 1`."""
+        lines = "  options:\n" + "".join(f"    {option}\n" for option in options) if options else ""
+        return self.write(f"tools/interfaces/{name}.md", ECHO.format(name=name, more=lines + more))
+
+    def program(self, name: str, *command: str, more: str = "") -> Path:
+        """Register a program."""
+        words = "[" + ", ".join("'" + word.replace("'", "''") + "'" for word in command) + "]"
+        return self.write(f"tools/interfaces/{name}.md", PROGRAM.format(name=name, command=words, more=more))
+
+    def git(self, *arguments: str, check: bool = True) -> str:
+        """Run the user's git and return what it printed."""
+        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, check=False)
+        assert not check or done.returncode == 0, done.stderr.decode()
+        return os.fsdecode(done.stdout)
+
+    def commit(self, message: str = "mine") -> str:
+        """Commit everything as the user would; the hash."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+        return self.git("rev-parse", "HEAD").strip()
+
+    def names(self, folder: Path) -> list[str]:
+        """The visible names in one of the four folders."""
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+
+    def where(self, task_id: str) -> list[str]:
+        """The folders that have a file of this task."""
+        folders = (self.pending, self.active, self.completed, self.failed)
+        return [folder.name for folder in folders if (folder / f"{task_id}.md").exists()]
+
+    def recorded(self, task_id: str) -> document.Result:
+        """What the recorded file of an ended task says."""
+        for folder in (self.completed, self.failed):
+            path = folder / f"{task_id}.md"
+            if path.exists():
+                return document.read_result(path.read_bytes())
+        raise AssertionError(f"{task_id} is in {self.where(task_id)}; completed {self.names(self.completed)}, failed {self.names(self.failed)}")
+
+    def rows(self) -> list[CostRow]:
+        """The ledger, as its text says."""
+        found: list[CostRow] = []
+        for path in sorted((self.root / "logs" / "costs").glob("*.csv")):
+            found += ledger.parse(path.read_bytes(), str(path))
+        return found
+
+    def open(self, files: Files | None = None, **flags: Any) -> Brain:
+        """The brain as the program sees it."""
+        return Brain.open(str(self.root), dict(os.environ), {**FAST, **flags}, files)
+
+    @property
+    def layout(self) -> Layout:
+        brain = self.open()
+        brain.close()
+        return brain.layout
+
+    def run_once(self, files: Files | None = None, **flags: Any) -> int:
+        """Work through what is there; the exit code."""
+        brain = self.open(files, **flags)
+        try:
+            return asyncio.run(Supervisor(brain, once=True).run())
+        finally:
+            brain.close()
+
+    @contextlib.asynccontextmanager
+    async def running(self, files: Files | None = None, **flags: Any) -> AsyncIterator["Running"]:
+        """The real daemon in this process, stopped at the end."""
+        brain = self.open(files, **flags)
+        supervisor = Supervisor(brain)
+        task = asyncio.get_running_loop().create_task(supervisor.run())
+        running = Running(self, brain, supervisor, task)
+        try:
+            await running.until(lambda: running.state in ("running", "paused"), "the daemon to run")
+            yield running
+            assert not task.done(), "the daemon ended by itself"
+        finally:
+            if not task.done():
+                supervisor._drain()
+                supervisor._interrupt_all()
+            await task
+            brain.close()
+
+
+class Running:
+    """A daemon in this process."""
+
+    def __init__(self, folder: BrainFolder, brain: Brain, supervisor: Supervisor, task: asyncio.Task[int]) -> None:
+        self.folder, self.brain, self.supervisor, self.task = folder, brain, supervisor, task
+
+    @property
+    def state(self) -> str:
+        return self.brain.journal.get("state") or ""
+
+    def held(self) -> dict[str, str]:
+        """What the daemon says of tasks that do not start: file name -> why."""
+        return {hold.name: hold.reason for hold in self.brain.journal.holds()}
+
+    async def until(self, condition: Callable[[], Any], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> Any:
+        """Wait for a condition; fails with `what` was waited for, or with the daemon's own fault."""
+        end = time.monotonic() + deadline_seconds
+        while not (found := condition()):
+            if self.task.done():
+                self.task.result()
+                raise AssertionError(f"the daemon ended while the test waited for {what}")
+            if time.monotonic() > end:
+                folders = {path.name: self.folder.names(path) for path in (self.folder.pending, self.folder.active, self.folder.completed, self.folder.failed)}
+                raise AssertionError(f"waited {deadline_seconds:g} s in vain for {what}; {folders}; held {self.held()}")
+            await asyncio.sleep(0.005)
+        return found
+
+    async def ended(self, *task_ids: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        """Wait until these tasks are recorded and committed."""
+        def settled() -> bool:
+            attempts = [self.brain.journal.attempts_of(one)[-1:] for one in task_ids]
+            return all(found and found[0].state == "committed" and found[0].decision == "finish" for found in attempts)
+
+        await self.until(settled, f"the end of {', '.join(task_ids)}", deadline_seconds)
+
+
+class Daemon:
+    """A daemon in a process of its own."""
+
+    def __init__(self, folder: BrainFolder, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.folder, self.process, self.log = folder, process, log
+        self.pid = process.pid
+
+    def drop(self, name: str, content: str | bytes = "# Task\n\nSay it.\n") -> Path:
+        return self.folder.drop(name, content)
+
+    def wait_for(self, condition: Callable[[], Any], deadline_seconds: float = DEADLINE_SECONDS) -> Any:
+        """Wait until `condition` is true; fails with what the daemon said."""
+        end = time.monotonic() + deadline_seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, f"waited {deadline_seconds:g} s in vain; the daemon said:\n{self.log.read_text()}"
+            time.sleep(0.01)
+        return found
+
+    def state(self) -> str:
+        brain = self.folder.open()
+        try:
+            return brain.journal.get("state") or ""
+        finally:
+            brain.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
+        """Wait for its end."""
+        return self.process.wait(deadline_seconds)
+
+
+@pytest.fixture
+def brain(_first_commit, tmp_path) -> BrainFolder:
+    """A brain in a git repository with one commit, on which nothing runs."""
+    root = tmp_path / "brain"
+    subprocess.run(["cp", "-a", str(_first_commit), str(root)], check=True)
+    return BrainFolder(root, tmp_path / "state")
+
+
+@pytest.fixture
+def daemon(brain, tmp_path) -> Iterator[Callable[..., contextlib.AbstractContextManager[Daemon]]]:
+    """`with daemon(parallel="2") as running:` starts `brain run` on the brain with these settings; it is killed at the end."""
+
+    @contextlib.contextmanager
+    def start(**settings: str) -> Iterator[Daemon]:
+        environment = {**os.environ, **{f"BRAIN_{k.upper()}": v for k, v in {**FAST, **settings}.items()}}
+        log = tmp_path / "daemon.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), "run"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        running = Daemon(brain, process, log)
+        try:
+            running.wait_for(lambda: process.poll() is not None or running.state() in ("running", "paused"))
+            assert process.poll() is None, log.read_text()
+            yield running
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    return start
