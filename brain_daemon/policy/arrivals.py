@@ -45,9 +45,10 @@ class Accept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decline:
-    """It stays where it is and does not run; the reason is for the board."""
+    """It stays where it is and does not run; the reason is for the board. `blocked`: only until another task has ended."""
 
     reason: str
+    blocked: bool = False
 
 
 def arrive(arrival: Arrival, ended: EndedTask | None, in_flight: Mapping[str, str]) -> Accept | Decline:
@@ -77,7 +78,9 @@ def arrive(arrival: Arrival, ended: EndedTask | None, in_flight: Mapping[str, st
 def _taken_in_flight(arrival: Arrival, taken: str, in_flight: Mapping[str, str]) -> Accept | Decline:
     where = "is active now" if taken == "active" else f"is the pending file {taken}"
     if arrival.explicit_id:
-        return Decline(reason=f"another task with the id {arrival.id} {where}; give one of them another id")
+        return Decline(
+            reason=f"another task with the id {arrival.id} {where}; give one of them another id", blocked=True
+        )
     return _numbered(arrival, in_flight, f"the id {arrival.id} {where}")
 
 

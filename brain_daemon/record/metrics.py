@@ -35,6 +35,7 @@ QUALITY: frozenset[Why] = frozenset(
         FailureKind.CONTEXT_TOO_LONG,
         FailureKind.TURN_LIMIT,
         FailureKind.OUTPUT_LIMIT,
+        FailureKind.NOT_VERIFIED,
     }
 )
 GENERAL_TYPE = "general"

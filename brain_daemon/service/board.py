@@ -117,7 +117,7 @@ class BoardWriter:
         self._midnight = _midnight()
         today = time.strftime("%Y-%m-%d", time.gmtime(self._midnight))
         sums = total(map(CostRow.from_values, self._brain.journal.outcomes(day=today)))
-        self._done = Counter(self._brain.journal.ended_since(self._midnight), unknown=sums.unknown)
+        self._done = Counter({**self._brain.journal.ended_since(self._midnight), "unknown": sums.unknown})
         self._known_usd = sums.known_usd
 
     def _today(self) -> DoneToday:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.outcome import Reason
 from brain_daemon.model.task import Rejection, TaskSpec
@@ -42,15 +43,24 @@ class Claimer:
         jobs: list[Job] = []
         closed: list[Closed] = []
         for pick in picks:
-            if isinstance(pick, Go):
-                job = self._job(pick)
-                if job is not None:
-                    jobs.append(job)
-            else:
-                ended = self._fail(pick)
-                if ended is not None:
-                    closed.append(ended)
+            try:
+                self._take_one(pick, jobs, closed)
+            except StorageError:
+                if not (jobs or closed):
+                    raise
+                # What is claimed must be carried through; the next claim meets the disk's refusal again.
+                break
         return jobs, closed
+
+    def _take_one(self, pick: Go | Fail, jobs: list[Job], closed: list[Closed]) -> None:
+        if isinstance(pick, Go):
+            job = self._job(pick)
+            if job is not None:
+                jobs.append(job)
+        else:
+            ended = self._fail(pick)
+            if ended is not None:
+                closed.append(ended)
 
     def _job(self, go: Go) -> Job | None:
         taken = self._claim(go.pending, go.task.sha256)
@@ -72,7 +82,11 @@ class Claimer:
     def _claim(self, pending: PendingTask, sha256: str) -> tuple[bytes, float, tuple[str, ...]] | None:
         """Move the file and read it: its original bytes, when it was seen, and notes; None if it is another one by now."""
         claimed_at = pending.signature.modified_at
-        data = self._queue.claim(pending.name, pending.id)
+        try:
+            data = self._queue.claim(pending.name, pending.id)
+        except FileExistsError:
+            self._intake.block(pending.name, f"another task with the id {pending.id} is active now")
+            return None
         if data is None:
             self._intake.forget(pending.name)
             return None
@@ -133,10 +147,10 @@ class Claimer:
         attempt = self._attempt(pending, pending.fault, b"", time.time())
         return unstarted(attempt, Reason.MALFORMED, message), None
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, attempt: Attempt) -> None:
         """A task that waits long before its next attempt, or whose daemon stops, returns to pending/."""
-        if os.path.lexists(self._queue.active_path(job.task.id)):
-            self._queue.give_back(job.task.id, job.attempt.name)
+        if os.path.lexists(self._queue.active_path(attempt.task_id)):
+            self._queue.give_back(attempt.task_id, attempt.name)
 
     def ticked_answers(self) -> list[Choice]:
         """Act on the boxes a person has ticked in prompts/pending.md; the choices that were made."""

@@ -78,7 +78,10 @@ class Dispatch:
         if pending is None:
             return
         if pending.task is None:
-            self._faulty[name] = pending
+            if pending.finding is None:
+                self._faulty[name] = pending
+            else:
+                self.held[name] = _seems_secret(pending, pending.finding)
             return
         key = (order_key(pending.task, pending.seen_at), name)
         self._keys[name] = key
@@ -201,10 +204,7 @@ class Dispatch:
     def _barred(self, pending: PendingTask, now: float) -> Held | None:
         """What keeps a task from being considered at all."""
         if pending.finding is not None:
-            return Held(
-                f"it seems to contain a secret ({pending.finding}), and its text would be committed: "
-                f"take it out, or `brain release {pending.id}`"
-            )
+            return _seems_secret(pending, pending.finding)
         if pending.in_head and self._config.tasks_from_git == "hold" and not self._is_released(pending):
             return Held(f"it came with git and tasks_from_git is hold: `brain release {pending.id}` lets it run")
         until = self.pauses.get(pending.id.casefold())
@@ -272,3 +272,10 @@ class Dispatch:
             index = bisect.bisect_left(self._queue, key)
             if index < len(self._queue) and self._queue[index] == key:
                 del self._queue[index]
+
+
+def _seems_secret(pending: PendingTask, finding: str) -> Held:
+    return Held(
+        f"it seems to contain a secret ({finding}), and its text would be committed: "
+        f"take it out, or `brain release {pending.id}`"
+    )

@@ -75,6 +75,7 @@ class Intake:
         self.vocabulary: Vocabulary | None = None
         self.tasks: dict[str, PendingTask] = {}
         self.declined: dict[str, tuple[Signature | None, str]] = {}
+        self.blocked: set[str] = set()
         self._unsettled: dict[str, tuple[float, Signature | None]] = {}
         self._first_seen: dict[int, float] = {}
         self.ended: dict[str, str] = brain.journal.ended_statuses()
@@ -97,7 +98,7 @@ class Intake:
             return None
         known = self.tasks.get(name)
         if known is not None and self._settling_edit(name, known):
-            return None
+            return name
         return name if self._examine(name) else None
 
     def changing(self, name: str) -> None:
@@ -109,6 +110,7 @@ class Intake:
         """A hint that a file has left pending/; its name if it was known."""
         self._unsettled.pop(name, None)
         self.declined.pop(name, None)
+        self.blocked.discard(name)
         return name if self.forget(name) else None
 
     def forget(self, name: str) -> PendingTask | None:
@@ -118,8 +120,26 @@ class Intake:
             del self._names_of[known.id.casefold()]
         return known
 
+    def block(self, name: str, reason: str) -> None:
+        """Decline a file until the task that holds its id has ended: each scan looks at it again."""
+        known = self.forget(name)
+        self.declined[name] = (None if known is None else known.signature, reason)
+        self.blocked.add(name)
+
+    def look_again(self) -> None:
+        """Somebody else has changed the journal: what has ended and what is released is read anew, and nothing stays declined."""
+        journal = self._brain.journal
+        ending = {one.task_id.casefold(): one.status.value for one in journal.open_attempts() if one.status is not None}
+        self.ended = {**journal.ended_statuses(), **ending}
+        self.released = journal.approvals()
+        self.declined.clear()
+        self.blocked.clear()
+
     def scan(self, limit: int | None = None) -> Iterator[str]:
         """Look at the whole folder; yields each name whose picture has changed. `limit` bounds how many are read."""
+        for name in self.blocked:
+            self.declined.pop(name, None)
+        self.blocked.clear()
         present = set(names(self._brain.layout.pending))
         for name in [*self.tasks, *self.declined, *self._unsettled]:
             if name not in present and self.gone(name):
@@ -204,6 +224,8 @@ class Intake:
         answer = self._arrive(pending, seen)
         if isinstance(answer, Decline):
             self.declined[seen.name] = (seen.signature, answer.reason)
+            if answer.blocked:
+                self.blocked.add(seen.name)
             return True
         pending.note = answer.note
         self._name(pending, answer.id)

@@ -25,7 +25,7 @@ from brain_daemon.adapters.registry import run_check
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.cost_row import CostRow
-from brain_daemon.model.errors import BrainError, StorageError
+from brain_daemon.model.errors import BrainError, Occupied, StorageError
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import Reason, Status
 from brain_daemon.model.routing_table import RoutingTable
@@ -35,7 +35,7 @@ from brain_daemon.record.questions import Question, QuestionKind
 from brain_daemon.service import inquiries
 from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.claiming import Claimer
+from brain_daemon.service.claiming import Claimer, Closed
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.intake import Intake
@@ -51,6 +51,7 @@ _LOG = logging.getLogger("brain_daemon")
 _HINTS_A_TICK = 400
 _SCANNED_A_TICK = 2_000
 _DISK_PAUSE_SECONDS = 5.0
+_CLAIM_SECONDS = 1.0
 
 
 class State(StrEnum):
@@ -114,13 +115,13 @@ class Supervisor:
         self._meter = Meter(map(CostRow.from_values, brain.journal.outcomes(day=today)))
         self._dispatch = Dispatch(brain.config, self._intake, self._registry, self._meter)
         self._dispatch.interfaces_changed(self._read_table())
-        self._intake.released = brain.journal.approvals()
+        self._intake.look_again()
         self._adapters: dict[InvokeKind, Adapter] = {
             InvokeKind.TOOL: ToolAdapter(brain.config.parallel, brain.files),
             InvokeKind.COMMAND: CommandAdapter(brain.files),
         }
         self._desk = Desk(brain.journal, self._on_end)
-        self._worker = Worker(brain, self._desk, self._adapters, redactor, self._find)
+        self._worker = Worker(brain, self._desk, self._adapters, redactor, self._find, self._meter.started)
         self._claimer = Claimer(brain, self._intake, self._worker)
         self._board = BoardWriter(brain, self._intake, self._dispatch)
         self._recorder = RecorderThread(
@@ -200,7 +201,7 @@ class Supervisor:
             try:
                 self._tick()
                 self._disk_fault = None
-            except StorageError as error:
+            except (StorageError, Occupied) as error:
                 self._disk_trouble(error)
             if self._is_over():
                 return
@@ -257,10 +258,10 @@ class Supervisor:
             return False
         return not len(self._dispatch) and self._intake.next_due is None and not self._checking
 
-    def _disk_trouble(self, error: StorageError) -> None:
+    def _disk_trouble(self, error: BrainError) -> None:
         """Nothing new is claimed for a while; what runs goes on."""
         if str(error) != self._disk_fault:
-            _LOG.error("the disk refuses; claiming stops for now", extra={"action": "disk", "error": str(error)})
+            _LOG.error("nothing can be claimed for now", extra={"action": "disk", "error": str(error)})
         self._disk_fault = str(error)
         self._disk_due = time.monotonic() + _DISK_PAUSE_SECONDS
 
@@ -388,10 +389,9 @@ class Supervisor:
         self._ask_about_held()
         if not picks:
             return
-        with claims(self._brain.layout):
-            jobs, ended = self._claimer.take(picks)
+        jobs, ended = self._take(picks)
         for attempt, task in ended:
-            self._spawn(self._desk.close(attempt, task))
+            self._spawn(self._close_unstarted(attempt, task))
         if jobs:
             for job in jobs:
                 self._jobs[job.task.id.casefold()] = job
@@ -400,11 +400,53 @@ class Supervisor:
                     self._meter.started(spec)
             self._spawn(self._begin(jobs))
 
+    def _take(self, picks: list[Go | Fail]) -> tuple[list[Job], list[Closed]]:
+        """Claim what was picked; what the disk or another claimer did not let be claimed is queued again."""
+        taken: tuple[list[Job], list[Closed]] = ([], [])
+        try:
+            with claims(self._brain.layout, _CLAIM_SECONDS):
+                taken = self._claimer.take(picks)
+        finally:
+            for pick in picks:
+                if pick.pending.name in self._intake.tasks:
+                    self._dispatch.changed(pick.pending.name)
+        return taken
+
     async def _begin(self, jobs: list[Job]) -> None:
-        """One durable write for all starts of this tick, then each goes its way."""
-        await self._desk.start([job.attempt for job in jobs])
+        """One durable write for all starts of this tick, then each goes its way; without it none has started."""
+        try:
+            await self._desk.start([job.attempt for job in jobs])
+        except StorageError as error:
+            self._disk_trouble(error)
+            for job in jobs:
+                self._jobs.pop(job.task.id.casefold(), None)
+                self._take_back(job.attempt)
+            return
         for job in jobs:
             self._spawn(self._carry(job))
+
+    async def _close_unstarted(self, attempt: Attempt, task: TaskSpec | None) -> None:
+        """Make the end of a task that never started durable."""
+        try:
+            await self._desk.close(attempt, task)
+        except StorageError as error:
+            self._disk_trouble(error)
+            self._take_back(attempt)
+        else:
+            self._left_active(attempt.task_id)
+
+    def _take_back(self, attempt: Attempt) -> None:
+        """A claimed task that has not started returns to pending/."""
+        self._claimer.give_back(attempt)
+        self._left_active(attempt.task_id)
+        self._scan_now = True
+
+    def _left_active(self, task_id: str) -> None:
+        """A task is worked on no more: whoever waits for it is looked at again."""
+        self._intake.active.pop(task_id.casefold(), None)
+        self._dispatch.task_ended(task_id)
+        self._scan_now = self._scan_now or bool(self._intake.blocked)
+        self._wake.set()
 
     async def _carry(self, job: Job) -> None:
         key = job.task.id.casefold()
@@ -415,15 +457,13 @@ class Supervisor:
             _LOG.error("a worker ended early", extra={"action": "worker", "task": job.task.id, "error": str(error)})
         finally:
             self._jobs.pop(key, None)
-            self._intake.active.pop(key, None)
-            self._dispatch.task_ended(job.task.id)
-            self._wake.set()
+            self._left_active(job.task.id)
 
     def _after(self, job: Job, step: Finish | Again | Ask) -> None:
         match step:
             case Again(delay_seconds=delay):
                 self._dispatch.pauses[job.task.id.casefold()] = time.time() + delay
-                self._claimer.give_back(job)
+                self._claimer.give_back(job.attempt)
                 self._scan_now = True
             case Ask(question=question):
                 inquiries.ask(self._brain.journal, inquiries.interrupted(job.task.id, job.attempt.attempt_id, question))
@@ -472,11 +512,11 @@ class Supervisor:
 
     def _close_as_nobody(self, name: str, reason: str) -> None:
         pending = self._intake.tasks[name]
-        with claims(self._brain.layout):
+        with claims(self._brain.layout, _CLAIM_SECONDS):
             closed = self._claimer.close(pending, Reason.NO_INTERFACE, reason)
         self._dispatch.changed(name)
         if closed is not None:
-            self._spawn(self._desk.close(*closed))
+            self._spawn(self._close_unstarted(*closed))
 
     # requests of other processes
 
@@ -503,8 +543,7 @@ class Supervisor:
 
     def _look_again(self) -> None:
         """Somebody else has changed files or the journal."""
-        self._intake.released = self._brain.journal.approvals()
-        self._intake.ended.update(self._brain.journal.ended_statuses())
+        self._intake.look_again()
         self._dispatch.pauses.clear()
         self._interfaces_due = 0.0
         self._scan_now = True

@@ -65,7 +65,11 @@ class Job:
 
 
 class Worker:
-    """Carries jobs through. `desk` writes the journal in groups; `find` gives an interface's spec by name."""
+    """Carries jobs through.
+
+    `desk` writes the journal in groups, `find` gives an interface's spec by name, `count_start` hears of each start after a
+    job's first one, which was counted when it was claimed.
+    """
 
     def __init__(
         self,
@@ -74,12 +78,14 @@ class Worker:
         adapters: Mapping[InvokeKind, Adapter],
         redactor: Redactor,
         find: Callable[[str], InterfaceSpec | None],
+        count_start: Callable[[InterfaceSpec], None],
     ) -> None:
         self._brain = brain
         self._desk = desk
         self._adapters = adapters
         self._redactor = redactor
         self._find = find
+        self._count_start = count_start
 
     async def carry(self, job: Job) -> Step:
         """Run a job whose first attempt is `starting` in the journal until its task has ended, waits for a person, or waits long."""
@@ -110,6 +116,9 @@ class Worker:
         if job.attempt.state is not AttemptState.STARTING:
             job.attempt = self._next_attempt(job)
             await self._desk.start([job.attempt])
+            again = self._find(job.ranked.name)
+            if again is not None:
+                self._count_start(again)
         spec = self._find(job.ranked.name)
         said = _vanished(job.ranked.name) if spec is None else await self._invoke(job, spec)
         ended = clean_ended(_as_stopped(job, said), self._redactor)

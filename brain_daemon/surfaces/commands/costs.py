@@ -118,10 +118,8 @@ def _differences(layout: Layout, first: str | None, indexed: int) -> list[str]:
             written += ledger.count(handle.read())
     if written == indexed:
         return []
-    return [
-        f"the index has {indexed} rows and the text in logs/costs/ has {written}: `brain verify` names them, "
-        "`brain reindex` builds the index anew"
-    ]
+    remedy = "`brain verify` names them, `brain reindex` builds the index anew"
+    return [f"the index has {indexed} rows and the text in logs/costs/ has {written}: {remedy}"]
 
 
 def _print_costs(by: str, groups: Mapping[str | None, Totals], sums: Totals) -> None:
@@ -154,10 +152,15 @@ def _totals_facts(found: Totals) -> dict[str, Any]:
         "input_tokens": found.input_tokens,
         "cached_input_tokens": found.cached_input_tokens,
         "output_tokens": found.output_tokens,
-        "cost_usd": format(found.known_usd, "f"),
+        "cost_usd": _known(found),
         "cost_by_basis": {basis.value: format(usd, "f") for basis, usd in found.usd.items()},
         "unknown_costs": found.unknown,
     }
+
+
+def _known(found: Totals) -> str | None:
+    """Dollars as a decimal; None where nothing at all is known of them."""
+    return None if found.rows and found.unknown == found.rows else format(found.known_usd, "f")
 
 
 @click.command("usage")
@@ -210,7 +213,7 @@ def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None, kept: 
         "messages_today": used.messages,
         "requests_today": max(used.requests, requests) if isinstance(requests, int) else used.requests,
         "tokens_today": used.tokens,
-        "cost_usd": format(spent.known_usd, "f"),
+        "cost_usd": _known(spent),
         "unknown_costs": spent.unknown,
         "limit": limit,
         "limit_remaining": None if limit is None else max(0, limit - used.messages),
@@ -219,7 +222,8 @@ def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None, kept: 
 
 
 def _usage_row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    cost = dollars(Decimal(one["cost_usd"])) + (f" + {one['unknown_costs']} unknown" if one["unknown_costs"] else "")
+    known = [] if one["cost_usd"] is None else [dollars(Decimal(one["cost_usd"]))]
+    cost = " + ".join([*known, *([f"{one['unknown_costs']} unknown"] if one["unknown_costs"] else [])])
     left = "-" if one["limit"] is None else f"{one['limit_remaining']:,} of {one['limit']:,}"
     figures: Iterable[str] = (f"{one[key]:,}" for key in ("messages_today", "requests_today", "tokens_today"))
-    return one["interface"], *figures, cost, left, one["status"]
+    return one["interface"], *figures, cost, left, one["status"].partition(":")[0]
