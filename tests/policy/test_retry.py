@@ -151,9 +151,9 @@ def test_what_no_interface_can_change_ends_the_task(kind: FailureKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_no_other_interface_each_kind_waits_tries_the_same_or_ends(kind: FailureKind) -> None:
-    """Quota, rate and outage are waited out; a transient failure is tried again; the rest ends with its reason."""
+    """Quota, rate and outage are waited out; a transient failure and an unproven result are tried again; the rest ends with its reason."""
     verdict = step(failed(kind))
-    if kind in WORTH_WAITING or kind is FailureKind.TRANSIENT:
+    if kind in WORTH_WAITING or kind in (FailureKind.TRANSIENT, FailureKind.NOT_VERIFIED):
         assert again(verdict).interface == "same"
         assert verdict.delay_seconds > 0
         return
