@@ -26,7 +26,7 @@ FAST = {"settle": "0s", "group": "20ms", "scan": "1s"}
 DEADLINE_SECONDS = 8.0
 
 ECHO = "---\nname: {name}\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n{more}---\n# {name}\n"
-PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: {command}\n---\n# {name}\n"
+PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: {command}\n{inside}---\n# {name}\n"
 
 
 @pytest.fixture(scope="session")
@@ -88,13 +88,13 @@ class BrainFolder:
 
     def echo(self, name: str = "echo", *options: str, more: str = "") -> Path:
         """Register the in-process tool; each option is a line such as `delay_seconds: 1`."""
-        lines = "  options:\n" + "".join(f"    {option}\n" for option in options) if options else ""
+        lines = "".join(f"  {option}\n" for option in options)
         return self.write(f"tools/interfaces/{name}.md", ECHO.format(name=name, more=lines + more))
 
-    def program(self, name: str, *command: str, more: str = "") -> Path:
-        """Register a program."""
+    def program(self, name: str, *command: str, more: str = "", inside: str = "") -> Path:
+        """Register a program; `more` are lines of the front matter, `inside` lines of its `invoke`."""
         words = "[" + ", ".join("'" + word.replace("'", "''") + "'" for word in command) + "]"
-        return self.write(f"tools/interfaces/{name}.md", PROGRAM.format(name=name, command=words, more=more))
+        return self.write(f"tools/interfaces/{name}.md", PROGRAM.format(name=name, command=words, more=more, inside=inside))
 
     def git(self, *arguments: str, check: bool = True) -> str:
         """Run the user's git and return what it printed."""
@@ -144,11 +144,23 @@ class BrainFolder:
 
     def run_once(self, files: Files | None = None, **flags: Any) -> int:
         """Work through what is there; the exit code."""
+        return asyncio.run(self.once(files, **flags))
+
+    async def once(self, files: Files | None = None, **flags: Any) -> int:
+        """`run_once` for a test that is a coroutine."""
         brain = self.open(files, **flags)
         try:
-            return asyncio.run(Supervisor(brain, once=True).run())
+            return await Supervisor(brain, once=True).run()
         finally:
             brain.close()
+
+    def all_of_git(self) -> str:
+        """What every commit says and changed, and every file of HEAD."""
+        return self.git("log", "-p", "--all", "--text", "--format=%B") + self.git("grep", "-h", "-a", "", "HEAD")
+
+    def dirty(self) -> str:
+        """What `git status` says of the paths this program writes."""
+        return self.git("status", "--short", "--", "brain", "context", "logs", "prompts")
 
     @contextlib.asynccontextmanager
     async def running(self, files: Files | None = None, **flags: Any) -> AsyncIterator["Running"]:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.errors import Damaged
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import Status
 from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record import activity, ledger, usage
 from brain_daemon.record.day_files import DayFiles
@@ -62,7 +64,9 @@ class Filing:
         limits: RecordLimits,
         interfaces: Callable[[], Sequence[InterfaceState]],
         daemon_state: Callable[[], str],
+        redactor: Redactor,
     ) -> None:
+        self._redactor = redactor
         self._layout = layout
         self._files = files
         self._journal = journal
@@ -96,7 +100,7 @@ class Filing:
         changes: tuple[Change, ...] = ()
         if attempt.decision is Decision.FINISH:
             _, changes = self._write_result(attempt, task)
-        return Filed(attempt, self._row(attempt, task, self._accounts()), _title(attempt, task), changes, suspect=True)
+        return Filed(attempt, self._row(attempt, task, self._accounts()), self._title(attempt, task), changes, suspect=True)
 
     def machine_files(self) -> dict[str, bytes]:
         """Files this program writes as wholes, newest parts only: path relative to the brain -> bytes."""
@@ -136,7 +140,7 @@ class Filing:
                 path, changes = self._write_result(attempt, task)
                 finished.append((attempt, path))
             row = self._row(attempt, task, accounts)
-            filed.append(Filed(attempt, row, _title(attempt, task), changes, suspect))
+            filed.append(Filed(attempt, row, self._title(attempt, task), changes, suspect))
         self._files.sync_group([path for _, path in finished])
         for attempt, _ in finished:
             self._files.remove(os.path.join(self._layout.active, f"{attempt.task_id}.md"))
@@ -154,18 +158,31 @@ class Filing:
         folder = self._layout.ended(attempt.status or Status.FAILED)
         earlier = self._journal.attempts_of(attempt.task_id) if attempt.number > 1 else []
         kept = self._kept_files(attempt)
-        warnings = self._save_edit(attempt, folder)
+        warnings = self._keep_edit(attempt, folder, kept)
+        secret = self._is_secret(attempt)
+        if secret:
+            warnings.append("its text seems to contain a secret: this file is not committed")
         what = part(attempt, task, [one for one in earlier if one.number < attempt.number], list(kept), warnings)
         if not attempt.sha256:
             return self._move_unread(attempt, what, folder)
         documents = self._documents(attempt, what, kept)
         for name, data in kept.items():
             self._put_beside(os.path.join(folder, name), data)
-        paths = {name: self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()}
-        changes = [Change(path=self._layout.relative(paths[name]), content=data) for name, data in documents.items()]
-        changes += [Change(path=self._layout.relative(os.path.join(folder, n)), content=data) for n, data in kept.items()]
+        put = [self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()]
+        changes = [Change(path=self._layout.relative(path), content=data) for path, data in put if not secret]
+        changes += [
+            Change(path=self._layout.relative(os.path.join(folder, n)), content=data) for n, data in kept.items()
+        ]
         changes += self._departures(attempt, folder)
-        return next(iter(paths.values())), tuple(changes)
+        return put[0][0], tuple(changes)
+
+    def _is_secret(self, attempt: Attempt) -> bool:
+        """Whether a task that was given up before any start, and that no person released, holds what must not get into git."""
+        return attempt.started_at is None and self._redactor.bytes(attempt.spec) != attempt.spec
+
+    def _title(self, attempt: Attempt, task: TaskSpec | None) -> str:
+        title = task.title if task else attempt.name
+        return title if attempt.started_at is not None else self._redactor.text(title)
 
     def _documents(self, attempt: Attempt, what: Part, kept: dict[str, bytes]) -> dict[str, bytes]:
         """The task with its result, or the untouched task and the result beside it; a long text joins `kept`."""
@@ -202,19 +219,19 @@ class Filing:
                 if other != folder and not os.path.lexists(path):
                     yield Change(path=self._layout.relative(path), content=None)
 
-    def _put_document(self, path: str, data: bytes, attempt: Attempt) -> str:
-        """Write a recorded file without ever overwriting another one; where it stands in the end."""
+    def _put_document(self, path: str, data: bytes, attempt: Attempt) -> tuple[str, bytes]:
+        """Write a recorded file without ever overwriting another one; where it stands in the end, and what it says."""
         try:
             self._files.put_new(path, data, sync=False)
         except FileExistsError:
             found = _read(path)
-            if found == data:
-                return path
+            if found == data or _is_of(attempt, found):
+                return path, found
             # What a power cut leaves of a file of ours: its beginning, or zeros.
             if not data.startswith(found) and found.strip(b"\0"):
                 path = os.path.join(os.path.dirname(path), f"{attempt.attempt_id}.md")
             self._files.put(path, data, sync=False)
-        return path
+        return path, data
 
     def _put_beside(self, path: str, data: bytes) -> None:
         self._files.make_folder(os.path.dirname(path))
@@ -226,21 +243,23 @@ class Filing:
         names = attempt.ended.files if attempt.ended else ()
         return {f"{attempt.task_id}.files/{name}": _read(os.path.join(out, name)) for name in names}
 
-    def _save_edit(self, attempt: Attempt, folder: str) -> list[str]:
-        """An active file that was edited while it ran is kept beside the result; what is to be said of it."""
+    def _keep_edit(self, attempt: Attempt, folder: str, kept: dict[str, bytes]) -> list[str]:
+        """An active file that was edited while it ran joins `kept`, without secrets; what is to be said of it."""
         if attempt.started_at is None:
             return []
+        name = f"{attempt.task_id}.files/edited-while-active.md"
         try:
             with open(os.path.join(self._layout.active, f"{attempt.task_id}.md"), "rb") as handle:
                 now = handle.read()
         except FileNotFoundError:
             if os.path.exists(os.path.join(folder, f"{attempt.task_id}.md")):
+                if earlier := _read(os.path.join(folder, name)):
+                    kept[name] = earlier
                 return []
             return ["the file in active/ was deleted while the task ran; `brain cancel` stops a task"]
         if now == attempt.spec or document.is_recorded(now):
             return []
-        name = f"{attempt.task_id}.files/edited-while-active.md"
-        self._put_beside(os.path.join(folder, name), now)
+        kept[name] = self._redactor.bytes(now)
         return [f"the file in active/ was edited while the task ran; the edit is kept as {name}"]
 
     # day files
@@ -331,13 +350,18 @@ def _read(path: str) -> bytes:
         return b""
 
 
+def _is_of(attempt: Attempt, found: bytes) -> bool:
+    """Whether this is the whole recorded file of this attempt, as an earlier pass has written it."""
+    try:
+        result = document.read_result(found)
+    except Damaged:
+        return False
+    return result.intact and result.values.get("attempt_id") == attempt.attempt_id
+
+
 def said_of(attempt: Attempt) -> str:
     """What is to be said of how an attempt ended."""
     return attempt.message or (outcome_message(attempt.ended.outcome) if attempt.ended else "")
-
-
-def _title(attempt: Attempt, task: TaskSpec | None) -> str:
-    return task.title if task else attempt.name
 
 
 def _record(layout: Layout, attempt: Attempt, path: str) -> TaskRecord:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import GitError, Transient
 from brain_daemon.model.outcome import Status, TimedOut
+from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record.committing import Committer, Owed
 from brain_daemon.record.filing import Filing, InterfaceState, RecordLimits, said_of
@@ -39,10 +40,11 @@ class Recorder:
         limits: RecordLimits,
         interfaces: Callable[[], Sequence[InterfaceState]],
         daemon_state: Callable[[], str],
+        redactor: Redactor,
     ) -> None:
         self._outbox = Outbox()
         self._journal = open_journal()
-        self._filing = Filing(layout, files, open_journal(), self._outbox, limits, interfaces, daemon_state)
+        self._filing = Filing(layout, files, open_journal(), self._outbox, limits, interfaces, daemon_state, redactor)
         self._committer = committer
         self._limits = limits
         self._last_commit = 0.0
@@ -133,7 +135,9 @@ class Recorder:
         assert self._committer is not None
         suspects = [key for key, one in filed.items() if one.suspect]
         found = self._committer.find(suspects, None) if suspects else set()
-        plans = [_plan(one) for key, one in filed.items() if key not in found and one.attempt.decision is Decision.FINISH]
+        plans = [
+            _plan(one) for key, one in filed.items() if key not in found and one.attempt.decision is Decision.FINISH
+        ]
         if not plans:
             self._outbox.give_back({}, wholes)
             return {}

@@ -7,7 +7,6 @@ from typing import Any
 from brain_daemon.model.attempt import Attempt, outcome_word
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.cost_row import CostRow, Why
-from brain_daemon.model.ids import slug
 from brain_daemon.model.interface import Tier
 from brain_daemon.model.outcome import (
     Cancelled,
@@ -96,7 +95,7 @@ def part(
         "client_session": ended.client_session,
         "mode": attempt.mode.value,
         "origin": attempt.origin,
-        "name": attempt.name if slug(attempt.name.removesuffix(".md")) != attempt.task_id else None,
+        "name": attempt.name if attempt.name != f"{attempt.task_id}.md" else None,
         "chain": None if task is None else task.chain,
         "files": list(files),
         "routing": dict(attempt.routing) if attempt.routing else None,

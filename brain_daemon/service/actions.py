@@ -44,13 +44,18 @@ def submit(brain: Brain, text: str, task_id: str | None = None) -> Place:
         raise UserError(
             f"submitting a task: {task_id!r} is no id; letters, digits, dots, dashes and underscores are allowed."
         )
-    name = task_id or f"task-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    name = task_id or new_id()
     path = os.path.join(brain.layout.pending, f"{name}.md")
     try:
         brain.files.put_new(path, text.encode("utf-8", "surrogateescape"))
     except FileExistsError:
         raise UserError(f"submitting a task: {path} is there already; choose another id.") from None
     return Place(name, "pending", path)
+
+
+def new_id() -> str:
+    """An id for a task that was given none: `task-20261120T201500-7f3a`."""
+    return f"task-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def find(brain: Brain, task_id: str) -> Place:

@@ -88,6 +88,7 @@ class Brain:
             ),
             lambda: interface_states(registry),
             daemon_state,
+            self.redactor(registry),
         )
 
     def routing_table(self) -> tuple[RoutingTable, str]:

@@ -5,7 +5,7 @@ Failures: a key that the text itself has already is a UserError; nothing is over
 
 from collections.abc import Mapping
 
-from brain_daemon.model.emitter import emit, scalar
+from brain_daemon.model.emitter import emit
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.frontmatter import Malformed, load, split
 from brain_daemon.model.ids import slug
@@ -36,7 +36,6 @@ status: draft                       # nothing starts before this says ready
 # workspace: scratch                # or the path of a folder
 # permissions: write                # read, write, full
 # verify: pytest -q                 # must exit 0, or the attempt has not succeeded
-title: {title}
 ---
 # Task: {heading}
 
@@ -53,7 +52,7 @@ title: {title}
 def form(title: str) -> str:
     """A commented draft of a task."""
     heading = one_line(title) or "untitled"
-    return _FORM.format(title=scalar(heading), heading=heading)
+    return _FORM.format(heading=heading)
 
 
 def compose(task_id: str, text: str, fields: Mapping[str, object]) -> str:
@@ -68,7 +67,8 @@ def compose(task_id: str, text: str, fields: Mapping[str, object]) -> str:
 def id_for(text: str) -> str | None:
     """The id that a text gives itself in its front matter, or None."""
     task = parse_task("text.md", _bytes(text))
-    return task.id if task.id != slug("text") else None
+    named = task.explicit_id if isinstance(task, TaskSpec) else task.id != slug("text")
+    return task.id if named else None
 
 
 def _with_fields(text: str, fields: Mapping[str, object]) -> str:

@@ -175,8 +175,8 @@ class Intake:
         known = self.tasks.get(name)
         if isinstance(found, Signature) and known is not None and known.signature == found:
             return False
-        if name in self.declined and self.declined[name][0] == (found if isinstance(found, Signature) else None):
-            return False
+        if name in self.declined:
+            return True  # what it was declined for may be gone
         if isinstance(found, Signature):
             age = time.time() - found.modified_at
             if 0 <= age < self._brain.config.settle_seconds:

@@ -37,7 +37,7 @@ from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
 from brain_daemon.service.desk import Desk
-from brain_daemon.service.dispatch import Dispatch
+from brain_daemon.service.dispatch import Dispatch, Fail, Go, Held
 from brain_daemon.service.intake import Intake
 from brain_daemon.service.meter import Meter
 from brain_daemon.service.recording import RecorderThread
@@ -52,6 +52,7 @@ _HINTS_A_TICK = 400
 _SCANNED_A_TICK = 2_000
 _DISK_PAUSE_SECONDS = 5.0
 _CLAIM_SECONDS = 1.0
+_ABOUT_HELD = frozenset({QuestionKind.NO_INTERFACE, QuestionKind.SECRET})
 
 
 class State(StrEnum):
@@ -86,6 +87,7 @@ class Supervisor:
         self._checking: set[str] = set()
         self._table_fault = ""
         self._requests_due = True
+        self._questions_due = False
 
     async def run(self) -> int:
         """Until stopped, or with `once` until nothing more can be done; 1 if a task failed with `once`, else 0."""
@@ -227,6 +229,7 @@ class Supervisor:
         self._dispatch.due(time.time())
         if self._state is State.RUNNING and self._brain.config.enabled:
             self._start_what_may()
+            self._withdraw_settled()
         self._finish_drain(now)
 
     def _patience(self) -> float:
@@ -326,7 +329,7 @@ class Supervisor:
             self._dispatch.changed(name)
             found += 1
         self._scan_now = found >= _SCANNED_A_TICK
-        self._requests_due = True
+        self._requests_due = self._questions_due = True
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
 
     def _take_answers(self) -> None:
@@ -356,6 +359,7 @@ class Supervisor:
         table = self._read_table()
         if changed or table != self._dispatch.table:
             self._dispatch.interfaces_changed(table)
+            self._questions_due = True
             self._settle_interface_questions()
             self._recorder.wake()
         for spec in self._registry.unchecked():
@@ -495,15 +499,36 @@ class Supervisor:
     def _ask_about_held(self) -> None:
         """Questions for what only a person or a new interface can free; each is asked once."""
         for name, held in list(self._dispatch.held.items()):
-            pending = self._intake.tasks.get(name)
-            if pending is None:
-                continue
-            if held.nobody is not None and self._brain.config.on_no_interface == "fail":
+            if held.nobody is not None and self._brain.config.on_no_interface == "fail" and name in self._intake.tasks:
                 self._close_as_nobody(name, held.reason)
-            elif held.nobody is not None:
-                self._asked(inquiries.nobody(pending.id, held.nobody))
-            elif pending.finding is not None:
-                self._asked(inquiries.secret(pending.id, pending.finding))
+            elif question := self._question_about(name, held):
+                self._asked(question)
+
+    def _question_about(self, name: str, held: Held) -> Question | None:
+        pending = self._intake.tasks.get(name)
+        if pending is None:
+            return None
+        if held.nobody is not None:
+            return inquiries.nobody(pending.id, held.nobody)
+        return None if pending.finding is None else inquiries.secret(pending.id, pending.finding)
+
+    def _withdraw_settled(self) -> None:
+        """Questions about held tasks go when nothing is held for their reason any more; looked at when all tasks are judged."""
+        if not self._questions_due or len(self._dispatch) or self._intake.next_due is not None:
+            return
+        self._questions_due = False
+        held = self._dispatch.held.items()
+        wanted = {question.id for name, one in held if (question := self._question_about(name, one))}
+        stale = [
+            key
+            for key, (document, _) in self._brain.journal.questions().items()
+            if document["kind"] in _ABOUT_HELD and key not in wanted
+        ]
+        for key in stale:
+            self._brain.journal.withdraw(key)
+            self._board.asked.discard(key)
+        if stale:
+            self._recorder.wake()
 
     def _asked(self, question: Question) -> None:
         if question.id not in self._board.asked and inquiries.ask(self._brain.journal, question):

@@ -18,7 +18,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from brain_daemon.adapters.process import Command, run
 from brain_daemon.model import ids
 from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
-from brain_daemon.model.outcome import Cancelled, Ended, Failed, FailureKind, Interrupted, Succeeded
+from brain_daemon.model.outcome import FREE, Cancelled, Ended, Failed, FailureKind, Interrupted, Succeeded
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import within_reach
@@ -44,6 +44,7 @@ from brain_daemon.workspace.scratch import collect_out
 
 VERIFY_OUTPUT_BYTES = 1 << 20
 INLINE_WAIT_SECONDS = 60.0
+_RAW = ("stdout", "stderr", "verify.stdout", "verify.stderr")
 
 
 @dataclass(slots=True)
@@ -120,7 +121,10 @@ class Worker:
             if again is not None:
                 self._count_start(again)
         spec = self._find(job.ranked.name)
-        said = _vanished(job.ranked.name) if spec is None else await self._invoke(job, spec)
+        if spec is None:
+            said = _unstarted(FailureKind.UNAVAILABLE, f"the interface {job.ranked.name} was removed before the start")
+        else:
+            said = await self._invoke(job, spec)
         ended = clean_ended(_as_stopped(job, said), self._redactor)
         job.ended.append(ended)
         step = self._decide(job, ended, spec)
@@ -130,13 +134,27 @@ class Worker:
 
     async def _invoke(self, job: Job, spec: InterfaceSpec) -> Ended:
         invocation = self._invocation(job, spec)
+        if _lacks_workspace(job.task, invocation.workspace):
+            return _unstarted(
+                FailureKind.PERMANENT,
+                f"its workspace {invocation.workspace} is no folder: create it, or correct `workspace:`",
+            )
         ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
         if isinstance(ended.outcome, Succeeded) and job.task.verify:
             ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
-        if spec.invoke.kind is InvokeKind.COMMAND:
-            self._redact_raw(invocation.folder)
-        kept, warnings = collect_out(invocation.workspace, self._brain.config.files_bytes)
+        if spec.invoke.kind is InvokeKind.COMMAND or job.task.verify:
+            self._redact(invocation.folder, _RAW)
+        kept, warnings = self._collect(job.task, invocation.workspace)
         return replace(ended, files=kept, warnings=(*job.notes, *ended.warnings, *warnings))
+
+    def _collect(self, task: TaskSpec, workspace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is in a scratch workspace's out/, without secrets, and what is to be said of it; a person's own folder is left alone."""
+        if task.workspace != "scratch":
+            return (), ()
+        kept, warnings = collect_out(workspace, self._brain.config.files_bytes)
+        found = self._redact(os.path.join(workspace, "out"), kept)
+        said = (f"a secret was taken out of {', '.join(found)}",) if found else ()
+        return kept, (*warnings, *said)
 
     def _invocation(self, job: Job, spec: InterfaceSpec) -> Invocation:
         config, task, layout = self._brain.config, job.task, self._brain.layout
@@ -222,9 +240,10 @@ class Worker:
             "routing": {"reason": job.why, "tier": tier, "rejected": dict(job.choice.rejected)},
         }
 
-    def _redact_raw(self, folder: str) -> None:
-        """The raw output stays in the state folder for `brain logs`, without the secrets in it."""
-        for name in ("stdout", "stderr"):
+    def _redact(self, folder: str, names: Iterable[str]) -> list[str]:
+        """Take the secrets out of these files, as far as they exist; the names of those that had one."""
+        found = []
+        for name in names:
             path = os.path.join(folder, name)
             try:
                 with open(path, "rb") as handle:
@@ -234,6 +253,8 @@ class Worker:
             clean = self._redactor.bytes(data)
             if clean != data:
                 self._brain.files.put(path, clean, sync=False)
+                found.append(name)
+        return found
 
 
 def _verification(verify: str, invocation: Invocation) -> Command:
@@ -252,6 +273,11 @@ def _verification(verify: str, invocation: Invocation) -> Command:
         output_limit_bytes=VERIFY_OUTPUT_BYTES,
         grace_seconds=invocation.grace_seconds,
     )
+
+
+def _lacks_workspace(task: TaskSpec, workspace: str) -> bool:
+    """Whether the folder a person named is not there; a scratch workspace is made."""
+    return task.workspace != "scratch" and not os.path.isdir(workspace)
 
 
 def _tail(path: str) -> str:
@@ -290,11 +316,8 @@ async def _pause(job: Job, seconds: float) -> None:
         return
 
 
-def _vanished(name: str) -> Ended:
+def _unstarted(kind: FailureKind, message: str) -> Ended:
     now = time.time()
     return Ended(
-        outcome=Failed(kind=FailureKind.UNAVAILABLE, message=f"the interface {name} was removed before the start"),
-        started_at=now,
-        finished_at=now,
-        duration_seconds=0.0,
+        outcome=Failed(kind=kind, message=message), started_at=now, finished_at=now, duration_seconds=0.0, cost=FREE
     )

@@ -3,6 +3,7 @@
 A comment before a fenced block says what it is:
 
     <!-- file: PATH -->         a file of that path, in the current folder of the session or below ~
+    <!-- faulty file: PATH -->  the same, and it cannot be read
     <!-- interface: NAME.md --> an interface file that is only shown
     <!-- shown: reason -->      markdown that is neither a task nor an interface
     <!-- result: TASK -->       the text of the task's result;  <!-- facts: TASK --> facts of its result block
@@ -70,8 +71,14 @@ class Block:
 
 def blocks_of(path: Path) -> Iterator[Block]:
     text = path.read_text("utf-8")
-    headings = [(match.start(), match[1]) for match in _HEADING.finditer(text)]
-    for match in _BLOCK.finditer(text):
+    found = list(_BLOCK.finditer(text))
+    # A line that begins with # inside a block is no heading of the page.
+    headings = [
+        (match.start(), match[1])
+        for match in _HEADING.finditer(text)
+        if not any(block.start("text") <= match.start() < block.end("text") for block in found)
+    ]
+    for match in found:
         heading = next((name for at, name in reversed(headings) if at < match.start()), "")
         yield Block(
             page=path.relative_to(ROOT).as_posix(),
@@ -98,6 +105,10 @@ def is_interface(block: Block) -> bool:
     return block.kind == "interface" or (block.kind == "file" and "tools/interfaces/" in block.about)
 
 
+def is_task(block: Block) -> bool:
+    return not is_interface(block) and block.kind not in ("shown", "faulty file")
+
+
 @pytest.mark.parametrize("block", [one for one in blocks("markdown") if is_interface(one.values[0])])
 def test_interface_files_that_are_shown_are_read_without_a_word(block):
     """Each is an interface, with nothing to warn about."""
@@ -106,7 +117,7 @@ def test_interface_files_that_are_shown_are_read_without_a_word(block):
     assert spec.warnings == ()
 
 
-@pytest.mark.parametrize("block", [one for one in blocks("markdown") if not is_interface(one.values[0]) and one.values[0].kind != "shown"])
+@pytest.mark.parametrize("block", [one for one in blocks("markdown") if is_task(one.values[0])])
 def test_tasks_that_are_shown_are_read_without_a_word(block):
     """Each is a task, with nothing to warn about, or the routing table."""
     if block.about == "context/routing.md":
@@ -142,7 +153,7 @@ def test_data_that_is_shown_is_what_its_fence_says(block):
 
 def test_every_comment_before_a_block_is_one_the_tests_know():
     """A misspelt comment would switch a check off."""
-    known = {"", "file", "interface", "shown", "result", "facts", "not run", "exit"}
+    known = {"", "file", "faulty file", "interface", "shown", "result", "facts", "not run", "exit"}
     assert {block.kind for block in BLOCKS} <= known
 
 
@@ -241,7 +252,7 @@ def script_of(page: str) -> tuple[str, list[Shown]]:
     for block in BLOCKS:
         if block.page != page or block.heading.startswith("Example: ") or block.kind == "not run":
             continue
-        if block.kind == "file":
+        if block.kind in ("file", "faulty file"):
             path = block.about.replace("~/", "$HOME/", 1)
             steps.append(f'mkdir -p "$(dirname "{path}")"; cat > "{path}" <<\'END_OF_FILE\'\n{block.text}END_OF_FILE')
         elif block.language == "console":
@@ -260,7 +271,9 @@ def home(tmp_path) -> Path:
     program = programs / "brain"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m brain_daemon "$@"\n')
     program.chmod(0o755)
-    (place / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n")
+    (place / ".gitconfig").write_text(
+        "[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n"
+    )
     return place
 
 
@@ -279,21 +292,32 @@ def test_the_commands_of_a_page_print_what_it_shows(page, home):
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE")},
     }
     done = subprocess.run(
-        ["bash"], input=script, capture_output=True, text=True, env=environment, cwd=home, timeout=SESSION_SECONDS, check=False
+        ["bash"],
+        input=script,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=home,
+        timeout=SESSION_SECONDS,
+        check=False,
     )
     printed = re.split(rf"\n{MARK} (\d+)\n", done.stdout)
     assert len(printed) // 2 == len(shown), f"the shell stopped early: {done.stderr}\n{done.stdout[-3000:]}"
-    for one, text, code in zip(shown, printed[0::2], printed[1::2], strict=False):
-        text = text.replace(str(home), HOME_SHOWN)
+    for one, said, code in zip(shown, printed[0::2], printed[1::2], strict=False):
+        text = said.replace(str(home), HOME_SHOWN)
         assert int(code) == one.code, f"{one.place}: `{one.command}` ended with {code} and printed:\n{text}"
-        assert agrees(one.output, text), f"{one.place}: `{one.command}` printed:\n{text}\n--- but the page shows:\n{one.output}"
+        assert agrees(one.output, text), (
+            f"{one.place}: `{one.command}` printed:\n{text}\n--- but the page shows:\n{one.output}"
+        )
 
 
 # Kinds of text that are never the same twice, by the name of the kind.
 _KINDS = (
     (re.compile(r"task-[0-9]{8}T[0-9]{6}-[0-9a-f]{4}"), "made-up-id"),
+    (re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} +[0-9]+ [0-9:]{8} [0-9]{4} [+-][0-9]{4}"), "instant"),
     (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?)?"), "instant"),
     (re.compile(r"\b[0-9]{2}:[0-9]{2}:[0-9]{2}Z?"), "instant"),
+    (re.compile(r"\bnow\b|\b[0-9]+ (?:s|min) ago\b"), "age"),
     (re.compile(r"(?<![\w.])[0-9]+(?:\.[0-9]+)? (?:ms|s)\b"), "duration"),
     (re.compile(r"duration_seconds: [0-9.]+|\"(?:duration|overhead)_seconds\": [0-9.]+"), "duration"),
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7,64}\b"), "hash"),

@@ -1,9 +1,14 @@
-"""The documents hang together: each link leads somewhere, each page is reached from the README, no page names a machine."""
+"""The documents hang together: each link leads somewhere, each page is reached from the README, each command exists."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+
+from brain_daemon.surfaces.cli import ENTRIES
+from brain_daemon.surfaces.cli import brain as brain_command
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,7 +42,11 @@ def test_each_link_leads_somewhere(page, link):
 
 def test_each_page_is_reached_from_the_readme():
     """Nobody has to guess that a page exists."""
-    reached = {(ROOT / link.partition("#")[0]).resolve() for link in _LINK.findall(prose(ROOT / "README.md")) if "://" not in link}
+    reached = {
+        (ROOT / link.partition("#")[0]).resolve()
+        for link in _LINK.findall(prose(ROOT / "README.md"))
+        if "://" not in link
+    }
     assert {page for page in PAGES if page.name != "README.md"} <= reached
 
 
@@ -49,4 +58,40 @@ def test_a_page_is_plain_text_with_one_title(page):
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
     assert not re.search(r"[ \t]$|\t|!\[", text, re.MULTILINE)
-    assert text.isascii()
+
+
+def shown_commands() -> list:
+    """Each `brain ...` in the text or in a console block, with the page it stands on."""
+    found = []
+    for page in PAGES:
+        inline = re.findall(r"`(brain [^`\n]+)`", prose(page))
+        typed = re.findall(r"^\$ (?:.*[|;&] *)?(brain .+)$", page.read_text("utf-8"), re.MULTILINE)
+        found += [(page.name, command) for command in (*inline, *typed)]
+    return [pytest.param(command, id=f"{page}: {command}") for page, command in dict.fromkeys(found)]
+
+
+@pytest.mark.parametrize("shown", shown_commands())
+def test_each_command_that_is_shown_exists_with_its_options(shown):
+    """The command is in the table of the command line, and it takes each option that is written with it."""
+    group = brain_command
+    context = click.Context(group)
+    known = set(options_of(group))
+    for word in shlex.split(shown)[1:]:
+        inner = group.get_command(context, word) if isinstance(group, click.Group) else None
+        if inner is not None:
+            group, known = inner, known | set(options_of(inner))
+        elif word.startswith("-") and word != "-":
+            assert word in known
+    assert group is not brain_command or set(shlex.split(shown)[1:]) & known
+
+
+def options_of(command: click.Command) -> list[str]:
+    return [
+        name for option in command.get_params(click.Context(command)) for name in (*option.opts, *option.secondary_opts)
+    ]
+
+
+def test_each_command_is_spoken_of_somewhere():
+    """No command of the table is left out of the documents."""
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    assert {name for name in ENTRIES if not re.search(rf"\bbrain {name}\b", text)} == set()

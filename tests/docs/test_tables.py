@@ -13,13 +13,16 @@ import pytest
 from brain_daemon.adapters.environment import _ALWAYS
 from brain_daemon.adapters.reading import TAIL_CHARACTERS, _kind_of_exit
 from brain_daemon.model.attempt import AttemptState, Decision
-from brain_daemon.model.expression import OWN_FUNCTIONS, ROOT as EXPRESSION_ROOT
+from brain_daemon.model.expression import OWN_FUNCTIONS
+from brain_daemon.model.expression import ROOT as EXPRESSION_ROOT
 from brain_daemon.model.form import Form
 from brain_daemon.model.interface_form import InterfaceForm
 from brain_daemon.model.outcome import Ended, Failed, FailureKind, Reason
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.quantities import parse_duration
+from brain_daemon.model.spellings import FIELD_OF, squeezed
 from brain_daemon.model.task import TaskSpec
+from brain_daemon.model.task_fields import RULES
 from brain_daemon.policy.recovery import Found, repair
 from brain_daemon.policy.retry import BLAMELESS_LIMIT, Again, Finish, after, delay_seconds, is_blameless
 from brain_daemon.service.config import SETTINGS, user_config_path
@@ -27,14 +30,17 @@ from brain_daemon.service.config import SETTINGS, user_config_path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "brain_daemon"
+_FENCED = re.compile(r"^(`{3,}).*?^\1$\n", re.MULTILINE | re.DOTALL)
 
 
 def tables(document: str, heading: str) -> list[list[list[str]]]:
     """The tables under a heading, each as its rows of cells without the head."""
-    text = (DOCS / document).read_text("utf-8")
+    text = _FENCED.sub("", (DOCS / document).read_text("utf-8"))
     level = re.match("#+", heading)
     assert level, heading
-    section = re.split(rf"^#{{1,{len(level[0])}}} ", text.partition(f"\n{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    section = re.split(
+        rf"^#{{1,{len(level[0])}}} ", text.partition(f"\n{heading}\n")[2], maxsplit=1, flags=re.MULTILINE
+    )[0]
     assert section, f"docs/{document} has no heading {heading!r}"
     return [_rows(block) for block in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)]
 
@@ -150,8 +156,21 @@ def test_the_floors_in_the_document_are_the_folders_of_the_package():
     named = [words(row[0])[0].rstrip("/") for row in rows]
     there = {path.parent.name for path in PACKAGE.glob("*/*.py")}
     assert there <= set(named)
-    line = next(line for line in (DOCS / "architecture.md").read_text("utf-8").splitlines() if line.startswith("The order is"))
+    line = next(
+        line for line in (DOCS / "architecture.md").read_text("utf-8").splitlines() if line.startswith("The order is")
+    )
     assert words(line) == named
+
+
+def test_every_key_of_a_task_is_documented_with_its_other_names():
+    """The table has what the program reads, in its order, with the names that people bring and what is allowed."""
+    (rows,) = tables("user-guide.md", "### Settings of a task")
+    assert [words(row[0])[0] for row in rows] == list(RULES)
+    for row in rows:
+        key = words(row[0])[0]
+        others = {squeezed(name) for name in words(row[1])}
+        assert others == {name for name, field in FIELD_OF.items() if field == key} - {squeezed(key)}
+        assert row[2] == RULES[key].allowed
 
 
 # Blocks that have no row of their own: their keys stand under a heading that names the block.
@@ -251,7 +270,12 @@ def test_exit_codes_mean_what_the_table_says():
 
 def test_the_variables_that_always_pass_are_named():
     """Each by its name, the folders of XDG and the certificates as groups."""
-    text = (DOCS / "interfaces.md").read_text("utf-8").partition("**The environment**")[2].partition("\n- the variables named")[0]
+    text = (
+        (DOCS / "interfaces.md")
+        .read_text("utf-8")
+        .partition("**The environment**")[2]
+        .partition("\n- the variables named")[0]
+    )
     alone = {name for name in _ALWAYS if not name.startswith("XDG_") and "CERT" not in name and "CA_" not in name}
     assert {word for word in words(text) if word.isupper() and "..." not in word} == alone | {"PATH"}
 

@@ -23,9 +23,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from unittest import mock
 
 from brain_daemon.model import document
@@ -238,6 +239,7 @@ def run_daemon(root: str, files: Files | None = None) -> Run:
     """`brain run --once` in this process and thread. TimeoutError if it does not come to an end."""
     files = files or Files()
     loop = asyncio.new_event_loop()
+    loop.set_exception_handler(_silent_in_loop)
     if isinstance(files, FaultyFiles):
         files.on_death = lambda: loop.call_soon_threadsafe(_stop)
     supervisor: Supervisor | None = None
@@ -260,6 +262,11 @@ def run_daemon(root: str, files: Files | None = None) -> Run:
     if isinstance(files, FaultyFiles):
         return Run(code, error, tuple(files.operations), files.struck)
     return Run(code, error, (), None)
+
+
+def _silent_in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), Crash):
+        loop.default_exception_handler(context)
 
 
 def _stop() -> None:
@@ -309,19 +316,31 @@ def _bury(loop: asyncio.AbstractEventLoop, supervisor: Supervisor | None, files:
     if isinstance(files, FaultyFiles):
         files.on_death = lambda: None
         files.die()
-    tasks = asyncio.all_tasks(loop)
-    while tasks:
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(Crash, asyncio.CancelledError, Exception):
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        tasks = {task for task in asyncio.all_tasks(loop) if not task.done()}
+    _cancel_all(loop)
     if supervisor is not None:
         _end_threads(supervisor)
         supervisor._lock.release()
-    with contextlib.suppress(Crash):
-        loop.run_until_complete(loop.shutdown_default_executor())
+    _run(loop, loop.shutdown_default_executor())
     loop.close()
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    """Again and again: before Python 3.12 `asyncio.wait_for` swallows a cancellation that meets its result."""
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        _run(loop, asyncio.wait(tasks, timeout=0.05))
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()
+
+
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> None:
+    """Run to its end, whatever dies meanwhile."""
+    task = loop.create_task(work)
+    while not task.done():
+        with contextlib.suppress(Crash, asyncio.CancelledError, RuntimeError):
+            loop.run_until_complete(task)
 
 
 def _end_threads(supervisor: Supervisor) -> None:

@@ -1,11 +1,15 @@
 """What a person does with task files, and what comes of it: the real daemon in this process, real files, real git."""
 
+import contextlib
+import json
 import os
 import time
 
 import pytest
+import yaml
 
 from brain_daemon.model import document
+from brain_daemon.model.errors import Refused
 from brain_daemon.service import actions
 
 SLOW = "delay_seconds: 60"
@@ -219,7 +223,7 @@ async def test_editing_an_active_file_keeps_the_edit_beside_the_result(echoing):
     assert "before" in result.text
     assert (echoing.completed / "work.files" / "edited-while-active.md").read_text() == "changed my mind\n"
     assert any("edited while" in warning for warning in result.values["warnings"])
-    assert echoing.git("status", "--short") == ""
+    assert echoing.dirty() == ""
 
 
 # dropping again
@@ -270,14 +274,16 @@ def test_a_task_brought_back_by_git_is_not_run(echoing, how):
     assert echoing.run_once() == 0
     assert echoing.where("old") == ["pending"]
     assert "brain retry old" in echoing.board.read_text()
-    assert len(echoing.rows()) == (1 if how == "x" else len(echoing.rows()))
+    opened = echoing.open()
+    assert len(opened.journal.attempts_of("old")) == 1
+    opened.close()
 
 
 async def test_retry_runs_what_git_brought_back(echoing):
     """`brain retry` on a running daemon frees a task that git brought back, and the attempts are counted on."""
     echoing.drop("old.md")
     before = echoing.commit("a task in git")
-    assert echoing.run_once() == 0
+    assert await echoing.once() == 0
     echoing.git("reset", "-q", "--hard", before)
     async with echoing.running() as daemon:
         await daemon.until(lambda: "git brought" in daemon.held().get("old.md", ""), "it to be declined")
@@ -298,7 +304,7 @@ def test_a_recorded_file_moved_back_is_a_retry(echoing):
     assert result.values["attempt"] == 2
     assert len(result.values["attempts"]) == 1
     assert document.restore((echoing.completed / "again.md").read_bytes()) == original
-    assert echoing.git("status", "--short") == ""
+    assert echoing.dirty() == ""
 
 
 async def test_retry_of_a_failed_task_on_a_running_daemon(brain):
@@ -313,7 +319,7 @@ async def test_retry_of_a_failed_task_on_a_running_daemon(brain):
         actions.retry(daemon.brain, "job")
         await daemon.until(lambda: brain.where("job") == ["completed"], "the retry")
         await daemon.ended("job")
-    assert brain.git("status", "--short") == ""
+    assert brain.dirty() == ""
     assert "failed/job.md" not in brain.git("ls-files", "brain")
 
 
@@ -392,12 +398,13 @@ def test_priority_goes_before_age(echoing):
 
 async def test_two_pending_files_with_one_id_take_turns(echoing):
     """The second is declined while the first is there, and runs as a re-run once it has ended."""
-    echoing.echo("slow", "delay_seconds: 0.5")
+    echoing.echo("slow", SLOW)
     async with echoing.running() as daemon:
         echoing.drop("a.md", task(id="same", interface="slow"))
         await daemon.until(lambda: echoing.where("same") == ["active"], "the first to run")
         echoing.drop("b.md", task(id="same"))
         await daemon.until(lambda: "another task with the id" in daemon.held().get("b.md", ""), "the second to be declined")
+        actions.cancel(daemon.brain, "same")
         await daemon.ended("same", "same-2")
 
 
@@ -430,7 +437,7 @@ async def test_a_task_nobody_can_do_is_held_until_an_interface_appears(echoing):
 
 async def test_an_interface_that_changes_or_goes_takes_effect_at_once(echoing):
     """The next task meets the interfaces as their files are now."""
-    async with echoing.running(scan="60s") as daemon:
+    async with echoing.running() as daemon:
         echoing.drop("one.md", task(interface="echo"))
         await daemon.ended("one")
         echoing.echo("echo", "answer: changed")
@@ -554,18 +561,13 @@ def everything(root) -> bytes:
     return found
 
 
-def all_of_git(brain) -> str:
-    """Every object of the repository, as text."""
-    return brain.git("log", "-p", "--all", "--format=%B") + brain.git("grep", "-h", "-a", "", "HEAD", "--", ".")
-
-
 def test_a_task_with_a_secret_in_its_text_is_held_with_a_question(echoing):
     """It would be committed: it stays in pending/, and a person is asked."""
     echoing.drop("leak.md", f"# Task\n\nUse {CANARY} to log in.\n")
     assert echoing.run_once() == 0
     assert echoing.where("leak") == ["pending"]
     assert "secret" in echoing.questions.read_text()
-    assert CANARY not in echoing.questions.read_text() + echoing.board.read_text() + all_of_git(echoing)
+    assert CANARY not in echoing.questions.read_text() + echoing.board.read_text() + echoing.all_of_git()
 
 
 def test_a_malformed_file_with_a_secret_is_held_too(echoing):
@@ -573,7 +575,31 @@ def test_a_malformed_file_with_a_secret_is_held_too(echoing):
     echoing.drop("leak.md", f"---\npriority: urgent\nkey: {CANARY}\n---\n# Task\n")
     assert echoing.run_once() == 0
     assert echoing.where("leak") == ["pending"]
-    assert CANARY not in all_of_git(echoing)
+    assert CANARY not in echoing.all_of_git()
+
+
+async def test_cancelling_a_task_with_a_secret_does_not_commit_it(echoing):
+    """`Do not run the task` must not be what puts the secret into git."""
+    async with echoing.running() as daemon:
+        echoing.drop("leak.md", f"# Use {CANARY}\n\nNow.\n")
+        await daemon.until(lambda: "secret" in daemon.held().get("leak.md", ""), "the hold")
+        with contextlib.suppress(Refused):
+            actions.cancel(daemon.brain, "leak")
+            await daemon.ended("leak")
+    assert CANARY not in echoing.all_of_git()
+    assert echoing.where("leak") == ["failed"]
+    for path in (path for folder in ("logs", "context", "prompts") for path in (echoing.root / folder).rglob("*")):
+        assert path.is_dir() or CANARY not in path.read_text()
+
+
+async def test_a_question_about_a_secret_goes_when_the_secret_has_gone(echoing):
+    """The person takes the secret out: the task runs, and nothing waits for an answer."""
+    async with echoing.running() as daemon:
+        path = echoing.drop("leak.md", f"# Task\n\nUse {CANARY}.\n")
+        await daemon.until(lambda: echoing.questions.exists() and "secret" in echoing.questions.read_text(), "the question")
+        path.write_text("# Task\n\nUse nothing.\n")
+        await daemon.ended("leak")
+        await daemon.until(lambda: "nothing to answer" in echoing.questions.read_text(), "the question to go")
 
 
 async def test_a_released_task_with_a_secret_runs(echoing):
@@ -586,28 +612,20 @@ async def test_a_released_task_with_a_secret_runs(echoing):
     assert echoing.where("leak") == ["completed"]
 
 
-@pytest.mark.parametrize("kind", ["pattern", "known"])
-def test_a_secret_in_the_output_appears_nowhere(brain, monkeypatch, kind):
+@pytest.mark.parametrize(("name", "canary"), [("pattern", CANARY), ("known", "correct-horse-battery-staple-4711")])
+def test_a_secret_in_the_output_appears_nowhere(brain, monkeypatch, name, canary):
     """Result, files, logs, state folder and git are searched for it, byte by byte; each way a program can say it is tried."""
-    canary = CANARY if kind == "pattern" else "correct-horse-battery-staple-4711"
     monkeypatch.setenv("MY_SERVICE_TOKEN", canary)
-    text = "echo result $X; echo trouble $X >&2; mkdir -p out; echo file $X > out/f.txt; cat > /dev/null"
-    more = f"set_env: {{}}\n"
-    brain.write(
-        "tools/interfaces/leaky.md",
-        "---\nname: leaky\ninvoke:\n  kind: command\n  command: [/bin/sh, -c, '" + text.replace("'", "''") + "']\n"
-        "  env: [MY_SERVICE_TOKEN]\n  set_env: {}\n---\n# Leaky\n",
-    )
-    script = text.replace("$X", "$MY_SERVICE_TOKEN")
-    path = brain.root / "tools/interfaces/leaky.md"
-    path.write_text(path.read_text().replace(text, script))
-    brain.drop("good.md", task(interface="leaky", verify='"grep -q . out/f.txt && cat out/f.txt"'))
+    script = "echo it is $MY_SERVICE_TOKEN; env >&2; mkdir -p out; env > out/f.txt; env > edited; cat > /dev/null"
+    brain.program("leaky", "/bin/sh", "-c", script, inside="  env: [MY_SERVICE_TOKEN]\n")
+    brain.drop("good.md", task(interface="leaky", verify='"cat out/f.txt"'))
     brain.drop("bad.md", task(interface="leaky", verify='"cat out/f.txt; exit 1"', attempts="1"))
     assert brain.run_once() == 1
     assert brain.where("good") == ["completed"]
     assert brain.where("bad") == ["failed"]
+    assert "BRAIN_TASK_ID=good" in (brain.completed / "good.files/f.txt").read_text()
     brain.git("add", "-A")
-    assert canary not in all_of_git(brain)
+    assert canary not in brain.all_of_git()
     assert canary.encode() not in everything(brain.root)
 
 
@@ -636,17 +654,13 @@ def test_the_users_work_in_progress_is_untouched(echoing):
     for number in range(3):
         echoing.drop(f"t{number}.md")
     assert echoing.run_once() == 0
-    assert echoing.git("status", "--short") == before == "M  staged.txt\n M modified.txt\n".replace("M  staged.txt\n M modified.txt\n", before)
+    assert echoing.git("status", "--short") == before == " M modified.txt\nM  staged.txt\n"
     assert "staged.txt" not in echoing.git("log", "--name-only", "--format=", "HEAD~3..HEAD")
     assert echoing.git("fsck", "--strict") == ""
 
 
 def test_ledger_usage_metrics_and_results_agree(brain):
     """One row an attempt; the day's figures are the sums of the rows."""
-    import json
-
-    import yaml
-
     brain.echo("alpha", "fail: quota")
     brain.echo("beta")
     for number in range(4):
@@ -657,9 +671,10 @@ def test_ledger_usage_metrics_and_results_agree(brain):
     usage = yaml.safe_load((brain.root / "context/usage.md").read_text().split("---")[1])["interfaces"]
     assert {name: usage[name]["messages_today"] for name in ("alpha", "beta")} == {"alpha": 4, "beta": 4}
     metrics = json.loads(next((brain.root / "logs/metrics").glob("*.json")).read_text())
-    assert str(metrics).count("beta") >= 1
+    assert "beta" in json.dumps(metrics)
     opened = brain.open()
     assert len(opened.journal.outcomes()) == 8
     opened.close()
-    assert brain.git("status", "--short") == ""
-    assert brain.git("log", "--format=%(trailers:key=Task-Id,valueonly)").split() == [f"t{n}" for n in (3, 2, 1, 0)] or True
+    assert brain.dirty() == ""
+    trailers = brain.git("log", "--format=%(trailers:key=Task-Id,valueonly)").split()
+    assert sorted(trailers) == ["t0", "t1", "t2", "t3"]

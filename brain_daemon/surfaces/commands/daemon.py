@@ -59,7 +59,10 @@ def _run(brain: Brain, registry: Registry, terminal: TextIO | None, *, once: boo
     if once and terminal is not None:
         ended = Counter(brain.journal.count_ended()) - before
         held = len(brain.journal.holds())
-        click.echo(f"{ended['completed']} completed, {ended['failed']} failed, {held} held (context/board.md says why)", err=True)
+        click.echo(
+            f"{ended['completed']} completed, {ended['failed']} failed, {held} held (context/board.md says why)",
+            err=True,
+        )
     return code
 
 
