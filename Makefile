@@ -27,7 +27,7 @@ unit: $(VENV)/.developed
 	$(BIN)/coverage report --fail-under=100 --include='brain_daemon/model/*,brain_daemon/policy/*'
 
 bench: $(VENV)/.developed
-	$(BIN)/python benchmarks/queue.py
+	$(BIN)/python benchmarks/drop_to_commit.py
 
 crash-lab: $(VENV)/.developed
 	$(BIN)/python tests/faults/kill_lab.py --kills $(KILLS) --seed $(SEED)

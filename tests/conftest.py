@@ -23,7 +23,7 @@ from brain_daemon.store.layout import Layout
 from brain_daemon.store.template import template_files
 
 FAST = {"settle": "0s", "group": "20ms", "scan": "1s"}
-DEADLINE_SECONDS = 8.0
+DEADLINE_SECONDS = 30.0
 
 ECHO = "---\nname: {name}\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n{more}---\n# {name}\n"
 PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: {command}\n{inside}---\n# {name}\n"
@@ -33,7 +33,9 @@ PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: {comman
 def _home(tmp_path_factory) -> Path:
     """A home folder with a git identity, and nothing of the machine the tests run on."""
     home = tmp_path_factory.mktemp("home")
-    (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n")
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n"
+    )
     return home
 
 
@@ -94,7 +96,9 @@ class BrainFolder:
     def program(self, name: str, *command: str, more: str = "", inside: str = "") -> Path:
         """Register a program; `more` are lines of the front matter, `inside` lines of its `invoke`."""
         words = "[" + ", ".join("'" + word.replace("'", "''") + "'" for word in command) + "]"
-        return self.write(f"tools/interfaces/{name}.md", PROGRAM.format(name=name, command=words, more=more, inside=inside))
+        return self.write(
+            f"tools/interfaces/{name}.md", PROGRAM.format(name=name, command=words, more=more, inside=inside)
+        )
 
     def git(self, *arguments: str, check: bool = True) -> str:
         """Run the user's git and return what it printed."""
@@ -123,7 +127,9 @@ class BrainFolder:
             path = folder / f"{task_id}.md"
             if path.exists():
                 return document.read_result(path.read_bytes())
-        raise AssertionError(f"{task_id} is in {self.where(task_id)}; completed {self.names(self.completed)}, failed {self.names(self.failed)}")
+        raise AssertionError(
+            f"{task_id} is in {self.where(task_id)}; completed {self.names(self.completed)}, failed {self.names(self.failed)}"
+        )
 
     def rows(self) -> list[CostRow]:
         """The ledger, as its text says."""
@@ -195,7 +201,13 @@ class Running:
         """What the daemon says of tasks that do not start: file name -> why."""
         return {hold.name: hold.reason for hold in self.brain.journal.holds()}
 
-    async def until(self, condition: Callable[[], Any], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> Any:
+    async def until(
+        self,
+        condition: Callable[[], Any],
+        what: str,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        every_seconds: float = 0.005,
+    ) -> Any:
         """Wait for a condition; fails with `what` was waited for, or with the daemon's own fault."""
         end = time.monotonic() + deadline_seconds
         while not (found := condition()):
@@ -203,13 +215,17 @@ class Running:
                 self.task.result()
                 raise AssertionError(f"the daemon ended while the test waited for {what}")
             if time.monotonic() > end:
-                folders = {path.name: self.folder.names(path) for path in (self.folder.pending, self.folder.active, self.folder.completed, self.folder.failed)}
+                folders = {
+                    path.name: self.folder.names(path)
+                    for path in (self.folder.pending, self.folder.active, self.folder.completed, self.folder.failed)
+                }
                 raise AssertionError(f"waited {deadline_seconds:g} s in vain for {what}; {folders}; held {self.held()}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(every_seconds)
         return found
 
     async def ended(self, *task_ids: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         """Wait until these tasks are recorded and committed."""
+
         def settled() -> bool:
             attempts = [self.brain.journal.attempts_of(one)[-1:] for one in task_ids]
             return all(found and found[0].state == "committed" and found[0].decision == "finish" for found in attempts)
@@ -231,7 +247,9 @@ class Daemon:
         """Wait until `condition` is true; fails with what the daemon said."""
         end = time.monotonic() + deadline_seconds
         while not (found := condition()):
-            assert time.monotonic() < end, f"waited {deadline_seconds:g} s in vain; the daemon said:\n{self.log.read_text()}"
+            assert time.monotonic() < end, (
+                f"waited {deadline_seconds:g} s in vain; the daemon said:\n{self.log.read_text()}"
+            )
             time.sleep(0.01)
         return found
 

@@ -7,7 +7,6 @@ behind and named as a survivor; its answer, if one comes, is dropped.
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from brain_daemon.adapters.echo import echo
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.librarian import librarian
 from brain_daemon.adapters.shell import shell
+from brain_daemon.adapters.threads import DaemonThreads
 from brain_daemon.adapters.tool_api import (
     ToolAnswer,
     ToolCall,
@@ -48,7 +48,10 @@ def find_tool(name: str) -> ToolFunction:
     if name in _OWN:
         return _OWN[name]
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        function: ToolFunction = entry.load()
+        try:
+            function: ToolFunction = entry.load()
+        except Exception as error:
+            raise UserError(f"the tool function {name} cannot be loaded from {entry.value}: {error}") from error
         return function
     raise UserError(
         f"no tool function is called {name!r}: this package has {', '.join(sorted(_OWN))}, "
@@ -59,9 +62,9 @@ def find_tool(name: str) -> ToolFunction:
 class ToolAdapter:
     """Calls tool functions; one thread for each call that runs."""
 
-    def __init__(self, threads: int, files: Files) -> None:
+    def __init__(self, files: Files) -> None:
         self._files = files
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="tool")
+        self._threads = DaemonThreads("tool")
 
     def argv(self, invocation: Invocation) -> tuple[str, ...]:
         return (f"tool:{invocation.interface.invoke.function}",)
@@ -125,7 +128,7 @@ class ToolAdapter:
 
     def close(self) -> None:
         """Let no new call start; threads that run are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)
 
 
 def _pass_on(done: asyncio.Future[ToolAnswer], outer: asyncio.Future[ToolAnswer]) -> None:

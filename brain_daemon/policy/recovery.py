@@ -5,6 +5,7 @@ still runs is told by the lock, the tag or the cgroup its descendants hold, and 
 """
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from brain_daemon.model.attempt import AttemptState, Decision
 
@@ -83,6 +84,8 @@ def repair(found: Found) -> Repair:
             return Interrupt("the daemon ended while it ran", restore=missing)
         case AttemptState.ENDED | AttemptState.RECORDED | AttemptState.COMMITTED:
             return _after_an_end(found)
+        case never:
+            assert_never(never)
 
 
 def _never_started(found: Found) -> Repair:

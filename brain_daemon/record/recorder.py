@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
-from brain_daemon.model.errors import GitError, Transient
+from brain_daemon.model.errors import GitError, StorageError, Transient
 from brain_daemon.model.outcome import Status, TimedOut
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
@@ -76,8 +76,7 @@ class Recorder:
             self._outbox.give_back(taken, wholes)
             return 0
         if self._committer is None:
-            self._journal.mark_committed(dict.fromkeys(taken, ""))
-            return len(taken)
+            return self._mark(dict.fromkeys(taken, ""))
         try:
             shas = self._commit({key: one or self._filing.again(key) for key, one in taken.items()}, wholes)
         except (GitError, Transient) as error:
@@ -86,9 +85,17 @@ class Recorder:
             self.why_owed = shas.reason
             self._outbox.give_back(taken, wholes)
             return 0
-        self._journal.mark_committed({key: shas.get(key, "") for key in taken})
         self._settled()
-        return len(taken)
+        return self._mark({key: shas.get(key, "") for key in taken})
+
+    def _mark(self, shas: Mapping[str, str]) -> int:
+        """The journal learns what git has; where the disk refuses that, the next commit looks into git first."""
+        try:
+            self._journal.mark_committed(shas)
+        except StorageError:
+            self._outbox.give_back(dict.fromkeys(shas), {})
+            raise
+        return len(shas)
 
     def record(self) -> None:
         """Everything that is owed now, in this thread."""

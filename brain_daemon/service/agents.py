@@ -229,7 +229,7 @@ class _Desk:
             attempt = self._attempt(pending, task, spec)
             self._keep(attempt)
         workspace = self._brain.layout.workspace(attempt.attempt_id)
-        self._brain.files.make_folder(workspace, 0o700)
+        self._brain.files.make_folder(os.path.join(workspace, "out"))
         return Claimed(task=task, attempt=attempt, workspace=workspace)
 
     def _is_overtaken(self, pending: PendingTask, task: TaskSpec) -> bool:

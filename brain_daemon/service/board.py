@@ -31,16 +31,16 @@ class BoardWriter:
         self._written_at = 0.0
         self._last: tuple[object, ...] = ()
         self._holds: tuple[Hold, ...] | None = None
-        self._notices: dict[str, None] = {}
+        self._notices: dict[str, tuple[str, ...]] = {}
         self._midnight = 0.0
         self._done: Counter[str] = Counter()
         self._known_usd = Decimal(0)
         self.asked: set[str] = set()
         self.due: float | None = None
 
-    def notice(self, text: str) -> None:
+    def notice(self, about: str, *sentences: str) -> None:
         """A sentence for the board."""
-        self._notices[text] = None
+        self._notices[about] = sentences
 
     def refresh(self, state: str, jobs: Mapping[str, Job]) -> None:
         """Write if what it would say has changed, but not twice within a second; `due` is then set (monotonic seconds)."""
@@ -54,6 +54,7 @@ class BoardWriter:
             tuple(jobs),
             len(self._dispatch),
             tuple(self._dispatch.held.items()),
+            tuple(self._notices.items()),
             tuple(self._intake.declined.items()),
         )
         if signature != self._last:
@@ -76,7 +77,7 @@ class BoardWriter:
             next_total=len(self._dispatch),
             done=self._today(),
             questions=len(self._brain.journal.questions()),
-            notices=list(self._notices),
+            notices=[sentence for sentences in self._notices.values() for sentence in sentences],
         )
         path = os.path.join(self._brain.layout.context, "board.md")
         self._brain.files.put(path, render(view), sync=False)

@@ -42,6 +42,7 @@ class Config:
     result_bytes: int
     files_bytes: int
     log_bytes: int
+    keep_output_seconds: float
     reserve_bytes: int
     on_no_interface: str
     on_limit: str
@@ -169,6 +170,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("result_size", _size, 256 << 10, "longest result text inside the task file; longer ones go to ID.files/"),
     Setting("files_size", _size, 20 << 20, "most bytes of files collected from an attempt's out/ folder"),
     Setting("log_size", _size, 5 << 20, "size at which the daemon's own log is rolled; one older log is kept"),
+    Setting(
+        "keep_output", _duration, 1_209_600.0, "how long the raw output of an ended attempt is kept for `brain logs`"
+    ),
     Setting("reserve", _size, 200 << 20, "free disk space below which nothing new is claimed"),
     Setting("on_no_interface", _one_of("hold", "fail"), "hold", "what happens to a task that nobody can do"),
     Setting(
@@ -205,6 +209,7 @@ _FIELDS = {
     "files_size": "files_bytes",
     "log_size": "log_bytes",
     "reserve": "reserve_bytes",
+    "keep_output": "keep_output_seconds",
 }
 _GRANTS = ("read", "write", "full")
 

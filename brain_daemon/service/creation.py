@@ -47,7 +47,7 @@ def init(path: str, environment: Mapping[str, str], files: Files | None = None) 
     """Make `path` (created if need be) a brain."""
     files = files or Files()
     root = os.path.realpath(path)
-    _refuse_other_than_folder(root)
+    _refuse_unfit(root)
     new_repository = common_git_dir(root) is None
     files.make_folder(root)
     repository = Repository.create(root) if new_repository else Repository.open(root)
@@ -69,9 +69,15 @@ def init(path: str, environment: Mapping[str, str], files: Files | None = None) 
     )
 
 
-def _refuse_other_than_folder(root: str) -> None:
+def _refuse_unfit(root: str) -> None:
+    """A file cannot be a brain, and git's own folder, or a bare repository, has no place for one."""
     if os.path.lexists(root) and not os.path.isdir(root):
         raise UserError(f"making a brain at {root}: that is a file. Name a folder.")
+    folder = root
+    while folder != os.path.dirname(folder):
+        if all(os.path.exists(os.path.join(folder, name)) for name in ("HEAD", "objects", "refs")):
+            raise UserError(f"making a brain at {root}: {folder} is a bare git repository or git's own folder. Name another.")
+        folder = os.path.dirname(folder)
 
 
 def _read(path: str) -> bytes | None:
@@ -158,7 +164,6 @@ def _ours_to_commit(
 UPPER = """\
 ---
 name: upper
-capabilities: [shouting]
 local: true
 invoke:
   kind: command
@@ -166,7 +171,8 @@ invoke:
 ---
 # Upper
 
-Says everything louder. Any program that reads standard input and prints an answer is an interface like this one.
+Says everything louder. A program that reads its standard input and
+prints an answer needs no more than this.
 """
 
 DEMO_TASKS: Mapping[str, str] = {
@@ -176,12 +182,11 @@ type: knowledge
 ---
 # Task: How does a new program or AI join this brain?
 
-What do I write to add an interface, and where do I see what happened to a task?
+Say which file, and what is in it.
 """,
     "shout": "# Task: Shout\n\nhello from a plain markdown file\n",
     "shout-again": """\
 ---
-requires: [shouting]
 depends_on: [shout]
 chain: demo
 ---
@@ -204,7 +209,7 @@ priority: whenever
 ---
 # Task: A task with a mistake
 
-nobody starts this: its priority is none
+no priority is called "whenever"
 """,
     "picture": """\
 ---

@@ -132,12 +132,14 @@ def _journal(patient: _Patient) -> Iterator[Finding]:
 def _locks(patient: _Patient) -> Iterator[Finding]:
     state = patient.layout.state
     yield from machine.lock_holders(os.path.join(state, name) for name in _LOCKS)
-    yield from machine.lock_test(state, patient.files)
+    if os.path.isdir(state):
+        yield from machine.lock_test(state, patient.files)
 
 
 def _clock(patient: _Patient) -> Iterator[Finding]:
-    yield from machine.clock(patient.layout.state, patient.files)
     layout = patient.layout
+    if os.path.isdir(layout.state):
+        yield from machine.clock(layout.state, patient.files)
     folders = (layout.pending, layout.active)
     yield from machine.future_files(os.path.join(folder, name) for folder in folders for name in task_names(folder))
 

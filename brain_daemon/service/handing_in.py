@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from brain_daemon.adapters.process import Command, run
-from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.attempt import Attempt, AttemptState, outcome_word
 from brain_daemon.model.cleaning import clean_text
 from brain_daemon.model.errors import Refused, UserError
 from brain_daemon.model.ids import ATTEMPT_ID, attempt_id, slug
@@ -118,7 +118,8 @@ def attempt_of(brain: Brain, wanted: str, agent: str | None, doing: str) -> Atte
     if not theirs:
         if named is None:
             actions.find(brain, wanted)
-        raise Refused(f"{doing} {wanted}: {agent or 'no agent'} has not claimed it. `brain claim` takes a task.")
+        who = f"{agent} has not" if agent else "no agent has"
+        raise Refused(f"{doing} {wanted}: {who} claimed it. `brain claim` takes a task.")
     unended = [one for one in theirs if one.ended is None]
     if len({one.claimant for one in unended}) > 1:
         known = ", ".join(f"{one.attempt_id} by {one.claimant}" for one in unended)
@@ -131,7 +132,8 @@ def attempt_of(brain: Brain, wanted: str, agent: str | None, doing: str) -> Atte
 def no_longer(attempt: Attempt) -> str:
     if attempt.state is AttemptState.RELEASED:
         return f"the claim {attempt.attempt_id} was given back."
-    return f"the claim {attempt.attempt_id} has ended already ({(attempt.status or attempt.state).value})."
+    how = "in its recording" if attempt.ended is None else outcome_word(attempt.ended.outcome)
+    return f"the claim {attempt.attempt_id} has ended already ({how})."
 
 
 def _ended(brain: Brain, attempt: Attempt, outcome: Outcome, report: Report) -> Ended:

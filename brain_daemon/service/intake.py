@@ -10,10 +10,11 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from brain_daemon.adapters.registry import CameBy
+from brain_daemon.adapters.registry import CameBy, Registry
 from brain_daemon.model import document
 from brain_daemon.model.parsing import ParseLimits, Vocabulary, parse_task, too_large
 from brain_daemon.model.redaction import Redactor
+from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.arrivals import Accept, Arrival, Decline, EndedTask, arrive
 from brain_daemon.service.brain import Brain
@@ -282,6 +283,17 @@ class Intake:
             pending.task = replace(pending.task, id=task_id)
         elif pending.fault is not None:
             pending.fault = replace(pending.fault, id=task_id)
+
+
+def vocabulary(registry: Registry, table: RoutingTable) -> Vocabulary:
+    """The names that tasks may use now, with what each stands for."""
+    specs = [entry.spec for entry in registry.entries.values()]
+    return Vocabulary(
+        interfaces={name: spec.name for spec in specs for name in (spec.name, *spec.aliases)}
+        | {name: name for name, _ in table.agents},
+        capabilities=frozenset(capability for spec in specs for capability in spec.capabilities),
+        types=dict(table.aliases),
+    )
 
 
 def original_of(data: bytes) -> tuple[bytes, bool]:

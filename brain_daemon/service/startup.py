@@ -59,13 +59,13 @@ class Recovery:
         self.remember_recorded()
         newest = {attempt.task_id.casefold(): attempt for attempt in self._brain.journal.newest_attempts()}
         active = {task_id.casefold(): task_id for task_id in self._queue.active_ids()}
-        twins = self._pending_hashes() if active else {}
+        pending = self._pending_names() if active else {}
         repairs: dict[str, Repair] = {}
         orphans: list[Orphan] = []
         for key in {**active, **newest}:
             attempt = newest.get(key)
             task_id = active.get(key) or (attempt.task_id if attempt else key)
-            step = repair(self._look(task_id, key in active, attempt, twins))
+            step = repair(self._look(task_id, key in active, attempt, pending))
             repairs[task_id] = step
             self._do(task_id, step, attempt, orphans)
         return Recovered(repairs, tuple(orphans))
@@ -84,22 +84,37 @@ class Recovery:
         if fresh:
             self._brain.journal.remember_ended(fresh)
 
-    def _pending_hashes(self) -> dict[str, str]:
-        """sha256 -> name, for the files in pending/: only a claim cut short leaves a twin there."""
-        found = {}
+    def _pending_names(self) -> dict[str, list[str]]:
+        """sha256 -> the names in pending/ with these bytes."""
+        found: dict[str, list[str]] = {}
         for name in names(self._brain.layout.pending):
             seen = look(self._brain.layout.pending, name, self._brain.config.task_bytes)
             if isinstance(seen, Seen) and seen.data is not None:
-                found[hashlib.sha256(seen.data).hexdigest()] = name
+                found.setdefault(hashlib.sha256(seen.data).hexdigest(), []).append(name)
         return found
 
-    def _look(self, task_id: str, has_file: bool, attempt: Attempt | None, twins: dict[str, str]) -> Found:
-        sha256 = since = None
+    def _twin(self, task_id: str, active: os.stat_result, same: list[str]) -> str | None:
+        """The name in pending/ that is this active file: one inode under two names, where a rename takes two steps; or
+        the same bytes under the same id, brought back by git. Two tasks of a person with the same text are no twins."""
+        pending = self._brain.layout.pending
+        if active.st_nlink > 1:
+            return next((n for n in names(pending) if os.path.samestat(os.lstat(os.path.join(pending, n)), active)), None)
+        for name in same:
+            seen = look(pending, name, self._brain.config.task_bytes)
+            data = seen.data if isinstance(seen, Seen) else None
+            if data is not None and parse_task(name, data).id.casefold() == task_id.casefold():
+                return name
+        return None
+
+    def _look(self, task_id: str, has_file: bool, attempt: Attempt | None, pending: dict[str, list[str]]) -> Found:
+        sha256 = since = twin = None
         if has_file:
             path = self._queue.active_path(task_id)
             seen = look(self._brain.layout.active, os.path.basename(path), self._brain.config.task_bytes)
             sha256 = hashlib.sha256(seen.data).hexdigest() if isinstance(seen, Seen) and seen.data is not None else ""
-            since = os.lstat(path).st_ctime
+            status = os.lstat(path)
+            since = status.st_ctime
+            twin = self._twin(task_id, status, pending.get(sha256, []))
         starting = attempt is not None and attempt.state is AttemptState.STARTING
         return Found(
             task_id=task_id,
@@ -111,7 +126,7 @@ class Recovery:
             alive=starting
             and attempt is not None
             and survivors.alive(attempt.attempt_id, self._lock_path(attempt)).any,
-            twin=twins.get(sha256) if sha256 else None,
+            twin=twin,
         )
 
     def _lock_path(self, attempt: Attempt) -> str:

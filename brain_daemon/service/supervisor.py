@@ -32,14 +32,15 @@ from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.retry import Again, Ask, Finish
 from brain_daemon.record.questions import Question, QuestionKind
-from brain_daemon.service import inquiries
+from brain_daemon.service import inquiries, leases
 from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.dispatch import Dispatch, Fail, Go, Held
-from brain_daemon.service.intake import Intake
+from brain_daemon.service.intake import Intake, vocabulary
 from brain_daemon.service.meter import Meter
+from brain_daemon.service.pruning import prune
 from brain_daemon.service.recording import RecorderThread
 from brain_daemon.service.startup import Orphan, Recovery
 from brain_daemon.service.worker import Job, Worker
@@ -51,6 +52,7 @@ _LOG = logging.getLogger("brain_daemon")
 _HINTS_A_TICK = 400
 _SCANNED_A_TICK = 2_000
 _DISK_PAUSE_SECONDS = 5.0
+_PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
 _ABOUT_HELD = frozenset({QuestionKind.NO_INTERFACE, QuestionKind.SECRET})
 
@@ -86,6 +88,7 @@ class Supervisor:
         self._disk_due = 0.0
         self._checking: set[str] = set()
         self._table_fault = ""
+        self._prune_due = 0.0
         self._requests_due = True
         self._questions_due = False
 
@@ -116,10 +119,10 @@ class Supervisor:
         today = time.strftime("%Y-%m-%d", time.gmtime())
         self._meter = Meter(map(CostRow.from_values, brain.journal.outcomes(day=today)))
         self._dispatch = Dispatch(brain.config, self._intake, self._registry, self._meter)
-        self._dispatch.interfaces_changed(self._read_table())
+        self._use(self._read_table())
         self._intake.look_again()
         self._adapters: dict[InvokeKind, Adapter] = {
-            InvokeKind.TOOL: ToolAdapter(brain.config.parallel, brain.files),
+            InvokeKind.TOOL: ToolAdapter(brain.files),
             InvokeKind.COMMAND: CommandAdapter(brain.files),
         }
         self._desk = Desk(brain.journal, self._on_end)
@@ -331,6 +334,18 @@ class Supervisor:
         self._scan_now = found >= _SCANNED_A_TICK
         self._requests_due = self._questions_due = True
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
+        self._look_at_leases()
+        if time.monotonic() >= self._prune_due:
+            self._prune_due = time.monotonic() + _PRUNE_SECONDS
+            self._spawn(self._prune())
+
+    def _look_at_leases(self) -> None:
+        """Agents whose lease has run out: said on the board, and what is safe to repeat is pending again."""
+        lapses = leases.expired(self._brain, self._find)
+        self._board.notice("leases", *(f"{lapse.task_id}: {lapse.message}" for lapse in lapses))
+
+    async def _prune(self) -> None:
+        await asyncio.to_thread(prune, self._brain)
 
     def _take_answers(self) -> None:
         for choice in self._claimer.ticked_answers():
@@ -358,9 +373,8 @@ class Supervisor:
         changed = self._registry.scan()
         table = self._read_table()
         if changed or table != self._dispatch.table:
-            self._dispatch.interfaces_changed(table)
+            self._use(table)
             self._questions_due = True
-            self._settle_interface_questions()
             self._recorder.wake()
         for spec in self._registry.unchecked():
             if spec.sha256 not in self._checking:
@@ -375,6 +389,12 @@ class Supervisor:
         self._checking.discard(spec.sha256)
         self._interfaces_due = 0.0
         self._wake.set()
+
+    def _use(self, table: RoutingTable) -> None:
+        """Other interfaces or another table: choices, the words that tasks may use, and questions follow."""
+        self._intake.vocabulary = vocabulary(self._registry, table)
+        self._dispatch.interfaces_changed(table)
+        self._settle_interface_questions()
 
     def _settle_interface_questions(self) -> None:
         for name, entry in self._registry.entries.items():
@@ -492,8 +512,9 @@ class Supervisor:
         """Whether free space is under the reserve: nothing new is claimed then, what runs can still be recorded."""
         status = os.statvfs(self._brain.layout.root)
         if status.f_bavail * status.f_frsize >= self._brain.config.reserve_bytes:
+            self._board.notice("disk")
             return False
-        self._board.notice(f"less than {self._brain.config.reserve_bytes} bytes are free: nothing new is claimed")
+        self._board.notice("disk", f"less than {self._brain.config.reserve_bytes} bytes are free: nothing new is claimed")
         return True
 
     def _ask_about_held(self) -> None:

@@ -13,6 +13,7 @@ Failures: damage is a finding, in words and with the next step. Only what keeps 
 
 import hashlib
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ class _Look:
         self.sums: Finding | None = None
 
     def run(self) -> list[Finding]:
-        said = self._brain.journal.check()
+        said = self._sqlite()
         if said is not None:
             remedy = "Restore it from a backup, or move it away and run `brain reindex`."
             return [Finding(Area.JOURNAL, self._layout.journal, f"SQLite finds it damaged: {said}. {remedy}")]
@@ -138,6 +139,12 @@ class _Look:
         findings += self._blocks(recorded, text) if text.whole else ()
         findings += self._git(recorded, records, text)
         return findings
+
+    def _sqlite(self) -> str | None:
+        try:
+            return self._brain.journal.check()
+        except sqlite3.DatabaseError as error:
+            return str(error)
 
     def _read_sample(self) -> Iterator[Recorded]:
         for status, path in self._sample:

@@ -112,10 +112,12 @@ class Journal:
             try:
                 yield
                 self._files.step("commit journal", self._path)
+                connection.execute("commit")
             except BaseException:
-                connection.execute("rollback")
+                # A full disk may have rolled it back already.
+                if connection.in_transaction:
+                    connection.execute("rollback")
                 raise
-            connection.execute("commit")
         except sqlite3.OperationalError as error:
             raise StorageError(f"writing the journal {self._path}: {error}") from error
 

@@ -9,6 +9,7 @@ move raises StorageError.
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from brain_daemon.store.files import TEMPORARY_SUFFIX, Files
 from brain_daemon.store.layout import Layout, is_task_name
 
 MAX_TASK_BYTES = 1_000_000
+# store/files.py and store/watch.py give these names.
+_LEFTOVER = re.compile(rf"\..*\.(\d+)\.\d+{re.escape(TEMPORARY_SUFFIX)}|\.probe-(\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +129,21 @@ def _read(descriptor: int, expected_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _writer_lives(temporary: str) -> bool:
-    """Whether the process whose number stands in the name of a temporary file exists (another one by now, perhaps)."""
+def _writer(name: str) -> int | None:
+    """The process whose number stands in a name that only this program gives: a file under construction or a watcher's probe."""
+    match = _LEFTOVER.fullmatch(name)
+    return int(match[1] or match[2]) if match else None
+
+
+def _lives(process: int) -> bool:
+    """Whether another process of this number exists (not the same one any more, perhaps)."""
     try:
-        os.kill(int(temporary.split(".")[-3]), 0)
-    except (ProcessLookupError, ValueError, IndexError):
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    return int(temporary.split(".")[-3]) != os.getpid()
+    return process != os.getpid()
 
 
 class Queue:
@@ -186,5 +195,6 @@ class Queue:
             if not os.path.isdir(folder):
                 continue
             for name in os.listdir(folder):
-                if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX) and not _writer_lives(name):
+                writer = _writer(name)
+                if writer is not None and not _lives(writer):
                     self._files.remove(os.path.join(folder, name))

@@ -110,7 +110,8 @@ def brain(ctx: click.Context, root: str | None) -> None:
 def main() -> NoReturn:
     """Run `brain` with the process's arguments and exit."""
     try:
-        brain.main(standalone_mode=False)
+        # click hands back the code of `Context.exit` here, and else what the command returned.
+        code = brain.main(standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
@@ -125,4 +126,4 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(code if type(code) is int else 0)

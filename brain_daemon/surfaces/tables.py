@@ -73,8 +73,8 @@ def show(columns: Sequence[Column], rows: Rows, title: str = "") -> None:
 def drawn(columns: Sequence[Column], rows: Rows, title: str = "") -> "Table":
     """The table for a terminal."""
     from rich import box  # noqa: PLC0415 - see the module's docstring
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
 
     table = Table(
         title=title or None,

@@ -20,6 +20,7 @@ import os
 import plistlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -43,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 HOME_SHOWN = "/home/ann"
 SESSION_SECONDS = 120
+PROGRAMS = ("cat", "chmod", "cp", "dirname", "git", "head", "ls", "mkdir", "sh", "sort", "tr", "wc")
 MARK = "--- the command above ended with"
 
 _BLOCK = re.compile(
@@ -262,15 +264,24 @@ def script_of(page: str) -> tuple[str, list[Shown]]:
     return "\n".join(steps) + "\n", shown
 
 
+def _path_of(program: str) -> str:
+    found = shutil.which(program)
+    assert found, f"this test needs the program {program}"
+    return found
+
+
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """A home folder with `brain` on its PATH and an identity for git."""
+    """A home folder with `brain` and the usual programs on its PATH, no AI client among them, and an identity for git."""
     place = tmp_path / "home"
     programs = place / ".local" / "bin"
     programs.mkdir(parents=True)
-    program = programs / "brain"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m brain_daemon "$@"\n')
-    program.chmod(0o755)
+    for name in PROGRAMS:
+        (programs / name).symlink_to(_path_of(name))
+    for name, arguments in (("brain", "-m brain_daemon "), ("python3", "")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments}"$@"\n')
+        program.chmod(0o755)
     (place / ".gitconfig").write_text(
         "[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n"
     )
@@ -283,7 +294,7 @@ def test_the_commands_of_a_page_print_what_it_shows(page, home):
     script, shown = script_of(page)
     environment = {
         "HOME": str(home),
-        "PATH": f"{home}/.local/bin{os.pathsep}{home}/bin{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{home}/.local/bin{os.pathsep}{home}/bin",
         "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
@@ -292,7 +303,7 @@ def test_the_commands_of_a_page_print_what_it_shows(page, home):
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE")},
     }
     done = subprocess.run(
-        ["bash"],
+        [_path_of("bash")],
         input=script,
         capture_output=True,
         text=True,

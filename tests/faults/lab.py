@@ -16,11 +16,11 @@ import errno
 import functools
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -29,10 +29,11 @@ from enum import StrEnum
 from typing import Any
 from unittest import mock
 
+from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model import document
 from brain_daemon.model.attempt import AttemptState, Decision
 from brain_daemon.model.errors import StorageError
-from brain_daemon.record.committing import Committed, CommitPlan, Committer, Owed
+from brain_daemon.record.committing import CommitPlan, Committed, Committer, Owed
 from brain_daemon.record.questions import question_from
 from brain_daemon.record.questions import render as render_questions
 from brain_daemon.record.repository import Repository
@@ -49,6 +50,7 @@ from brain_daemon.store.layout import is_task_name
 from brain_daemon.store.template import template_files
 
 RUN_SECONDS = 20.0
+WITNESS = "@WITNESS@"
 _FLAGS = {"settle": "0s", "group": "0s", "parallel": 2, "transient_retries": 0, "inactivity": "none"}
 _OURS = ("brain/", "context/", "logs/", "prompts/")
 
@@ -62,6 +64,7 @@ class Fault(StrEnum):
     TORN = "torn write"
     ENOSPC = "no space"
     EIO = "input/output error"
+    BUG = "fault of the program"
 
     @property
     def kills(self) -> bool:
@@ -70,6 +73,10 @@ class Fault(StrEnum):
 
 class Crash(SystemExit):
     """The machine is dead. asyncio lets a SystemExit out of tasks and callbacks at once, and no handler of ours catches one."""
+
+
+class Bug(RuntimeError):
+    """What nobody thought of."""
 
 
 class _Torn(Crash):
@@ -143,6 +150,8 @@ class FaultyFiles(Files):
             case Fault.ENOSPC | Fault.EIO:
                 number = errno.ENOSPC if self._fault is Fault.ENOSPC else errno.EIO
                 raise StorageError(f"{action} {path} failed: {os.strerror(number)} (lab)")
+            case Fault.BUG:
+                raise Bug(f"at {action} {path}")
 
     def _short(self, path: str) -> str:
         return os.path.relpath(path, self._root) if path.startswith(self._root) else path
@@ -221,7 +230,7 @@ class _LabCommitter(Committer):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How one daemon ended: its exit code, None for a crash, or the StorageError it ended with."""
+    """How one daemon ended: its exit code, None for a crash, or the error it ended with."""
 
     code: int | None
     error: str
@@ -252,7 +261,7 @@ def run_daemon(root: str, files: Files | None = None) -> Run:
             code = loop.run_until_complete(asyncio.wait_for(supervisor.run(), RUN_SECONDS))
         except Crash:
             pass
-        except StorageError as ended:
+        except (StorageError, Bug) as ended:
             error = str(ended)
         finally:
             _bury(loop, supervisor, files)
@@ -347,12 +356,14 @@ def _end_threads(supervisor: Supervisor) -> None:
     watch, recorder = getattr(supervisor, "_watch", None), getattr(supervisor, "_recorder", None)
     if watch is not None:
         watch.close()
-    if recorder is not None and recorder._thread.is_alive():
-        assert recorder.stop(RUN_SECONDS), "the recorder's thread did not end"
+    if recorder is not None and recorder._thread.ident is not None:
+        assert recorder.stop(RUN_SECONDS), "the recorder's threads did not end"
     for adapter in getattr(supervisor, "_adapters", {}).values():
-        threads = getattr(adapter, "_threads", None)
-        if threads is not None:
-            threads.shutdown(wait=True, cancel_futures=True)
+        if isinstance(adapter, ToolAdapter):
+            adapter.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("tool"):
+            thread.join(RUN_SECONDS)
 
 
 # Brains to hurt.
@@ -360,17 +371,23 @@ def _end_threads(supervisor: Supervisor) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is dropped and who works: file name -> text for tasks and interfaces; `{witness}` stands for the witness file.
+    """What is dropped and who works: file name -> text for tasks and interfaces; `WITNESS` stands for the witness file.
 
-    `statuses` are how many tasks end completed and failed in a run without faults. `repeatable` says that all may be re-run.
+    `failed` is how many tasks fail in a run without faults. `repeatable` says that all may be re-run unasked. `before` is
+    dropped and worked off first; then each name in `retried` is moved from completed/ back to pending/, as a person does it.
     """
 
     name: str
     tasks: Mapping[str, str]
     interfaces: Mapping[str, str]
-    completed: int
     failed: int = 0
     repeatable: bool = True
+    before: Mapping[str, str] = field(default_factory=dict)
+    retried: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.tasks) + len(self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +396,7 @@ class Patient:
 
     root: str
     witness: str
-    tasks: Mapping[str, bytes]
+    tasks: tuple[bytes, ...]
     users: tuple[str, ...]
     stash: str
 
@@ -400,17 +417,27 @@ class Ward:
         witness = f"{root}.witness"
         shutil.copytree(self._template, root, symlinks=True)
         for name, text in scenario.interfaces.items():
-            _write(os.path.join(root, "tools", "interfaces", name), text.format(witness=witness).encode())
-        tasks = {name: text.encode() for name, text in scenario.tasks.items()}
-        for name, data in tasks.items():
-            _write(os.path.join(root, "brain", "tasks", "pending", name), data)
-        return Patient(root, witness, tasks, _users(root, tasks), _git(root, "stash", "list"))
+            _write(os.path.join(root, "tools", "interfaces", name), text.replace(WITNESS, witness).encode())
+        folders = os.path.join(root, "brain", "tasks")
+        if scenario.before:
+            _drop(folders, scenario.before)
+            assert run_daemon(root).code == 0
+        for name in scenario.retried:
+            os.rename(os.path.join(folders, "completed", name), os.path.join(folders, "pending", name))
+        _drop(folders, scenario.tasks)
+        tasks = tuple(text.encode() for text in (*scenario.before.values(), *scenario.tasks.values()))
+        return Patient(root, witness, tasks, _users(root), _git(root, "stash", "list"))
 
     def discharge(self, patient: Patient) -> None:
         """The patient is well: nothing of it is kept."""
         shutil.rmtree(patient.root)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(patient.witness)
+
+
+def _drop(folders: str, tasks: Mapping[str, str]) -> None:
+    for name, text in tasks.items():
+        _write(os.path.join(folders, "pending", name), text.encode())
 
 
 def _prepare(root: str) -> None:
@@ -453,18 +480,17 @@ def _git(root: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _users(root: str, tasks: Mapping[str, bytes]) -> tuple[str, ...]:
+def _users(root: str) -> tuple[str, ...]:
     """The user's state, entry by entry: what git says of it, the hash of each file of theirs, and the index's entries."""
-    status = [line for line in _git(root, "status", "--porcelain", "-uall").splitlines() if not _is_a_task(line[3:], tasks)]
+    status = [line for line in _status(root) if not line[3:].startswith(_OURS)]
     index = [line for line in _git(root, "ls-files", "-s").splitlines() if not line.split("\t")[1].startswith(_OURS)]
     hashes = [f"{name} {_sha256(_read(path))}" for name, path in _files_of_the_user(root)]
     return (*status, *index, *hashes)
 
 
-def _is_a_task(path: str, tasks: Mapping[str, bytes]) -> bool:
-    """Whether this is a dropped task where a person or a release may have put it."""
-    folder, name = os.path.split(path.strip('"'))
-    return folder == "brain/tasks/pending" and any(name.startswith(known.removesuffix(".md")) for known in tasks)
+def _status(root: str) -> list[str]:
+    """What git says differs, one line a path as it is."""
+    return [line for line in _git(root, "status", "--porcelain", "-uall", "-z").split("\0") if line]
 
 
 def _files_of_the_user(root: str) -> Iterator[tuple[str, str]]:
@@ -512,6 +538,11 @@ class Facts:
     def ended(self) -> list[sqlite3.Row]:
         return [row for row in self.attempts if row["ended"] is not None]
 
+    @property
+    def where(self) -> str:
+        """The folders with the first letters of the hashes in them."""
+        return ", ".join(f"{folder} {[sha[:8] for sha in found]}" for folder, found in self.places.items())
+
     def count(self, folder: str) -> int:
         return len(self.places[folder])
 
@@ -555,12 +586,11 @@ def violations(patient: Patient, scenario: Scenario) -> list[str]:
 
 def _custody(facts: Facts, _scenario: Scenario) -> Iterator[str]:
     """B1, B2: each dropped task is in exactly one folder, its bytes intact."""
-    dropped = Counter(_sha256(data) for data in facts.patient.tasks.values())
+    dropped = Counter(_sha256(data) for data in facts.patient.tasks)
     found = Counter(one for place in facts.places.values() for one in place)
-    names = {_sha256(data): name for name, data in facts.patient.tasks.items()}
     for sha in dropped.keys() | found.keys():
         if dropped[sha] != found[sha]:
-            yield f"{names.get(sha, 'a task nobody dropped')} was dropped {dropped[sha]} times and is there {found[sha]} times: {facts.places}"
+            yield f"{sha[:8]} was dropped {dropped[sha]} times and is there {found[sha]} times: {facts.where}"
 
 
 def _starts(facts: Facts, scenario: Scenario) -> Iterator[str]:
@@ -604,8 +634,6 @@ def _asked(facts: Facts, scenario: Scenario) -> Iterator[str]:
 
 
 def _json(text: str) -> dict[str, object]:
-    import json
-
     value: dict[str, object] = json.loads(text)
     return value
 
@@ -650,12 +678,15 @@ def _history(facts: Facts, _scenario: Scenario) -> Iterator[str]:
 
 def _users_work(facts: Facts, _scenario: Scenario) -> Iterator[str]:
     """B18: what the user had staged, modified, stashed and left untracked is as it was, and nothing of ours is left over."""
-    now = _users(facts.patient.root, facts.patient.tasks)
+    now = _users(facts.patient.root)
     if now != facts.patient.users:
         gone, new = set(facts.patient.users) - set(now), set(now) - set(facts.patient.users)
         yield f"the repository differs for the user: gone {sorted(gone)}, new {sorted(new)}"
     if _git(facts.patient.root, "stash", "list") != facts.patient.stash:
         yield "the stash differs"
+    left = [line for line in _status(facts.patient.root) if line[3:].startswith(_OURS)]
+    if left:
+        yield f"git status shows what is ours: {left}"
 
 
 def _litter(facts: Facts, _scenario: Scenario) -> Iterator[str]:
@@ -670,12 +701,7 @@ def _finished(facts: Facts, scenario: Scenario) -> Iterator[str]:
     """Everything that may be repeated has been done; what may not has ended or waits for its answer."""
     waiting = 0 if scenario.repeatable else facts.count("active")
     ended = facts.count("completed") + facts.count("failed")
-    if ended + waiting != len(scenario.tasks):
-        yield f"{len(scenario.tasks)} tasks, {ended} ended, {waiting} wait: {facts.places}"
+    if ended + waiting != scenario.size:
+        yield f"{scenario.size} tasks, {ended} ended, {waiting} wait: {facts.where}"
     if facts.count("failed") > scenario.failed:
-        yield f"{facts.count('failed')} tasks failed where {scenario.failed} should"
-
-
-def main_thread_only() -> None:
-    """The daemon catches signals, so the lab needs the main thread."""
-    assert threading.current_thread() is threading.main_thread(), sys.argv
+        yield f"{facts.count('failed')} tasks failed where {scenario.failed} should: {facts.where}"

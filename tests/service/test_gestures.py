@@ -382,7 +382,11 @@ async def test_conflicting_tasks_never_overlap(echoing):
         echoing.drop("a.md", task(interface="slow", conflicts_with="[b]"))
         echoing.drop("b.md", task(interface="slow"))
         await daemon.ended("a", "b")
-        spans = sorted((one.ended.started_at, one.ended.finished_at) for name in ("a", "b") for one in daemon.brain.journal.attempts_of(name))
+        spans = sorted(
+            (one.ended.started_at, one.ended.finished_at)
+            for name in ("a", "b")
+            for one in daemon.brain.journal.attempts_of(name)
+        )
     assert spans[0][1] <= spans[1][0]
 
 
@@ -403,7 +407,9 @@ async def test_two_pending_files_with_one_id_take_turns(echoing):
         echoing.drop("a.md", task(id="same", interface="slow"))
         await daemon.until(lambda: echoing.where("same") == ["active"], "the first to run")
         echoing.drop("b.md", task(id="same"))
-        await daemon.until(lambda: "another task with the id" in daemon.held().get("b.md", ""), "the second to be declined")
+        await daemon.until(
+            lambda: "another task with the id" in daemon.held().get("b.md", ""), "the second to be declined"
+        )
         actions.cancel(daemon.brain, "same")
         await daemon.ended("same", "same-2")
 
@@ -427,8 +433,12 @@ async def test_a_task_nobody_can_do_is_held_until_an_interface_appears(echoing):
         echoing.drop("a.md", task(requires="[telepathy]"))
         echoing.drop("b.md", task(requires="[telepathy]"))
         await daemon.until(lambda: "telepathy" in daemon.held().get("b.md", ""), "the hold")
-        await daemon.until(lambda: echoing.board.exists() and echoing.board.read_text().count("telepathy") >= 2, "the board")
-        await daemon.until(lambda: echoing.questions.exists() and "telepathy" in echoing.questions.read_text(), "the question")
+        await daemon.until(
+            lambda: echoing.board.exists() and echoing.board.read_text().count("telepathy") >= 2, "the board"
+        )
+        await daemon.until(
+            lambda: echoing.questions.exists() and "telepathy" in echoing.questions.read_text(), "the question"
+        )
         assert echoing.questions.read_text().count("\n## ") == 1
         echoing.echo("medium", more="capabilities: [telepathy]\n")
         await daemon.ended("a", "b")
@@ -462,6 +472,11 @@ def test_a_bad_interface_file_stops_nothing(echoing):
 # trying again
 
 
+def is_alive(pidfile) -> bool:
+    """Whether the process whose number a program wrote there still exists."""
+    return os.path.exists(f"/proc/{int(pidfile.read_text())}")
+
+
 def test_a_blameless_failure_goes_to_the_next_interface(brain):
     """An interface that is out of quota costs the task nothing: the next one does it, with both rows and the reason."""
     brain.echo("alpha", "fail: quota", more="")
@@ -477,7 +492,9 @@ def test_a_blameless_failure_goes_to_the_next_interface(brain):
 def test_transient_failures_give_a_row_each_and_then_a_result(brain, tmp_path):
     """A program that fails twice for a passing reason is asked again; three attempts, three rows, one commit."""
     counter = tmp_path / "count"
-    script = f"n=$(cat {counter} 2>/dev/null || echo 0); n=$((n+1)); echo $n > {counter}; [ $n -ge 3 ] && cat || exit 75"
+    script = (
+        f"n=$(cat {counter} 2>/dev/null || echo 0); n=$((n+1)); echo $n > {counter}; [ $n -ge 3 ] && cat || exit 75"
+    )
     more = "errors:\n  - when: exit_code == `75`\n    kind: transient\n    retry_after_seconds: '`0`'\n"
     brain.program("flaky", "/bin/sh", "-c", script, more=more)
     brain.drop("job.md", task(interface="flaky"))
@@ -494,7 +511,7 @@ def test_a_task_out_of_time_is_ended_with_all_its_descendants(brain, tmp_path):
     brain.drop("job.md", task(interface="stuck", timeout="1s", attempts="1"))
     assert brain.run_once(grace="200ms") == 1
     assert brain.recorded("job").values["reason"] == "timed_out"
-    assert not os.path.exists(f"/proc/{int(pidfile.read_text())}")
+    assert not is_alive(pidfile)
 
 
 async def test_cancelling_a_running_task_ends_its_descendants(brain, tmp_path):
@@ -508,10 +525,12 @@ async def test_cancelling_a_running_task_ends_its_descendants(brain, tmp_path):
         await daemon.ended("job")
     assert brain.recorded("job").values["reason"] == "cancelled"
     assert "not needed any more" in brain.recorded("job").text
-    assert not os.path.exists(f"/proc/{int(pidfile.read_text())}")
+    assert not is_alive(pidfile)
 
 
-@pytest.mark.parametrize(("proof", "status"), [("test -s out/answer.txt", "completed"), ("echo no proof; exit 3", "failed")])
+@pytest.mark.parametrize(
+    ("proof", "status"), [("test -s out/answer.txt", "completed"), ("echo no proof; exit 3", "failed")]
+)
 def test_the_tasks_own_proof_decides(brain, proof, status):
     """`verify` is run in the workspace; a proof that fails is the end of the attempt, with what it said."""
     brain.program("writer", "/bin/sh", "-c", "mkdir -p out; cat > out/answer.txt; echo done")
@@ -526,7 +545,9 @@ def test_the_tasks_own_proof_decides(brain, proof, status):
 
 def test_files_left_in_out_are_kept_and_committed(brain):
     """They stand beside the result, are named in it, and are in its commit."""
-    brain.program("writer", "/bin/sh", "-c", "mkdir -p out/sub; echo data > out/sub/a.csv; ln -s /etc/passwd out/link; echo done")
+    brain.program(
+        "writer", "/bin/sh", "-c", "mkdir -p out/sub; echo data > out/sub/a.csv; ln -s /etc/passwd out/link; echo done"
+    )
     brain.drop("job.md", task(interface="writer"))
     assert brain.run_once() == 0
     assert (brain.completed / "job.files/sub/a.csv").read_text() == "data\n"
@@ -596,7 +617,9 @@ async def test_a_question_about_a_secret_goes_when_the_secret_has_gone(echoing):
     """The person takes the secret out: the task runs, and nothing waits for an answer."""
     async with echoing.running() as daemon:
         path = echoing.drop("leak.md", f"# Task\n\nUse {CANARY}.\n")
-        await daemon.until(lambda: echoing.questions.exists() and "secret" in echoing.questions.read_text(), "the question")
+        await daemon.until(
+            lambda: echoing.questions.exists() and "secret" in echoing.questions.read_text(), "the question"
+        )
         path.write_text("# Task\n\nUse nothing.\n")
         await daemon.ended("leak")
         await daemon.until(lambda: "nothing to answer" in echoing.questions.read_text(), "the question to go")

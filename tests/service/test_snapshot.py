@@ -58,7 +58,8 @@ async def test_what_runs_and_what_is_held_is_seen_while_the_daemon_works(brain):
         picture = snapshot.take(running.brain.layout)
     busy, blind = picture.active[0], picture.held[0]
     assert (busy.task_id, busy.by, busy.doing, busy.attempt) == ("busy", "slow", "running", 1)
-    assert busy.since is not None and picture.at - busy.since < 30
+    assert busy.since is not None
+    assert picture.at - busy.since < 30
     assert (blind.task_id, "vision" in blind.why) == ("blind", True)
     assert (picture.counts.pending, picture.counts.held) == (1, 1)
     assert (picture.daemon.state, picture.daemon.pid) == ("running", os.getpid())
@@ -77,7 +78,13 @@ def test_a_hold_whose_file_is_gone_is_no_longer_told(brain):
 
 @pytest.mark.parametrize(
     ("said", "shown"),
-    [("running", "running"), ("paused", "paused"), ("draining", "draining"), ("starting", "starting"), ("stopped", "starting")],
+    [
+        ("running", "running"),
+        ("paused", "paused"),
+        ("draining", "draining"),
+        ("starting", "starting"),
+        ("stopped", "starting"),
+    ],
 )
 def test_the_lock_decides_whether_a_daemon_runs_and_the_journal_says_what_it_does(brain, layout, said, shown):
     """A word left behind by a dead daemon counts for nothing once nobody holds the lock."""
@@ -114,7 +121,8 @@ def test_a_journal_that_cannot_be_read_is_said_and_the_folders_told_all_the_same
             os.unlink(layout.journal + ending)
     picture = snapshot.take(layout)
     assert picture.counts.pending == 1
-    assert picture.trouble is not None and layout.journal in picture.trouble
+    assert picture.trouble is not None
+    assert layout.journal in picture.trouble
 
 
 def test_a_paused_brain_whose_daemon_ended_says_that_it_will_stay_paused(brain, layout):
@@ -182,6 +190,7 @@ def test_ended_tasks_come_newest_first_and_of_one_status(brain):
     with snapshot.reading(brain.layout) as journal:
         assert journal is not None
         every = [item.task_id for item in snapshot.ended_items(journal)]
-        assert every[-1] == "first" and set(every) == {"first", "second", "bad"}
+        assert every[-1] == "first"
+        assert set(every) == {"first", "second", "bad"}
         assert [item.task_id for item in snapshot.ended_items(journal, "failed")] == ["bad"]
         assert len(snapshot.ended_items(journal, limit=1)) == 1

@@ -16,7 +16,6 @@ from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -83,10 +82,11 @@ def _created_lines(made: Created) -> Iterable[str]:
         yield f"  not committed: {made.why_not}. `brain init` again does it later."
     yield ""
     yield "Next:"
-    place = "" if made.root == os.path.realpath(".") else f"cd {shlex.quote(made.root)} && "
-    yield f"  {place}brain interfaces                  who can work, and what the others lack"
-    yield '  brain submit "What is in this brain?" --wait'
-    yield "  brain run                         and drop files into brain/tasks/pending/"
+    if made.root != os.path.realpath("."):
+        yield f"  cd {shlex.quote(made.root)}"
+    yield "  brain interfaces      who can work, and what the others lack"
+    yield '  brain submit "What is in this brain?" --interface librarian --wait'
+    yield "  brain run             and drop files into brain/tasks/pending/"
 
 
 @click.command("demo")
@@ -143,7 +143,7 @@ def _look(brain: Brain, made: Created, seconds: float) -> _Shown:
     records = brain.journal.ended_tasks()
     git = None if brain.repository is None else brain.repository.git
     log = "" if git is None else git.run("log", "--oneline", "--no-decorate").decode("utf-8", "replace")
-    sha = brain.journal.commit_of("urgent")
+    sha = brain.journal.commit_of("shout")
     message = "" if git is None or not sha else git.run("log", "-1", "--format=%B", sha).decode("utf-8", "replace")
     status = "" if git is None else git.run("status", "--short").decode("utf-8", "replace")
     return _Shown(
@@ -186,41 +186,45 @@ def _shown_facts(shown: _Shown) -> dict[str, Any]:
 
 
 def _print(console: Console, shown: _Shown) -> None:
-    made = shown.made
-    console.print(f"\n[bold]A brain[/] in {escape(made.root)}", soft_wrap=True)
-    console.print("A folder in a git repository. Everything below is a text file in it, or a commit.\n", style="dim")
-    _part(console, "An interface is a markdown file", "tools/interfaces/upper.md was put there:")
-    console.print(
-        Padding(Syntax(creation.UPPER.rstrip(), "yaml", theme="ansi_dark", background_color="default"), (0, 4))
-    )
-    console.print()
-    _part(console, f"Six tasks were dropped into brain/tasks/pending/, and {duration(shown.seconds)} later:")
+    console.print(f"\n[bold]A brain[/] in {escape(shown.made.root)}", soft_wrap=True)
+    console.print("[dim]A folder in git. All that follows is a text file in it, or a commit.[/]\n")
+    _part(console, "An interface is a markdown file", "tools/interfaces/upper.md was written there:")
+    console.print(_block(Text(creation.UPPER.rstrip())))
+    _part(console, f"Six tasks were dropped into brain/tasks/pending/; {duration(shown.seconds)} later:")
     console.print(_outcomes(shown))
-    _part(console, "Why each went where it did", "The reason is kept with every result.")
+    _part(
+        console,
+        "Why each went where it did",
+        "Kept with every result. This ran with `local_only`: no account was used.",
+    )
     console.print(_reasons(shown))
-    _part(console, "Two answers", "In full in brain/tasks/completed/, below the text that asked.")
+    _part(console, "Two answers", "They stand in brain/tasks/completed/, below the text that asked.")
     _answers(console, shown)
     _part(console, "A mistake is explained, and stops nothing else")
     _failures(console, shown)
-    _part(console, "What nobody can do yet is held, not failed", "Also in context/board.md and prompts/pending.md.")
-    for hold in shown.held:
-        console.print(_indented(f"[bold]{escape(hold.task_id)}[/]: {escape(clean_line(hold.reason, 300))}"))
-    console.print()
+    _part(
+        console,
+        "What nobody can do yet is held",
+        "It starts by itself once an interface can do it. Also in context/board.md.",
+    )
+    held = [f"[bold]{escape(hold.task_id)}[/]: {escape(clean_line(hold.reason, 300))}" for hold in shown.held]
+    console.print(_block("\n".join(held)))
     _part(console, "What it cost", "One row an attempt in logs/costs/, today's use in context/usage.md.")
     console.print(_costs(shown))
-    _part(console, "git log", "One commit an outcome; each answers for itself:")
+    _part(console, "git log", "One commit an outcome, which answers for itself:")
     _commits(console, shown)
     _next(console, shown)
+
+
+def _block(content: Any, *, above: int = 1, below: int = 1) -> Padding:
+    """Indented, with room around it."""
+    return Padding(content, (above, 0, below, 4), expand=False)
 
 
 def _part(console: Console, title: str, more: str = "") -> None:
     console.print(f"[bold cyan]{escape(title)}[/]")
     if more:
         console.print(f"[dim]{escape(more)}[/]")
-
-
-def _indented(content: Any) -> Padding:
-    return Padding(content, (0, 0, 0, 4))
 
 
 def _table(*headings: str) -> Table:
@@ -234,12 +238,12 @@ def _outcomes(shown: _Shown) -> Padding:
     table = _table("TASK", "STATE", "BY", "TOOK", "COST")
     for record, recorded in shown.ended:
         row = next((row for row in shown.rows if row.task_id == record.task_id), None)
-        took = duration(row.duration_seconds) if row and row.interface else "-"
+        took = _took(row.duration_seconds) if row and row.interface else "-"
         paid = cost(row.cost_usd, row.cost_basis) if row and row.interface else "-"
         table.add_row(record.task_id, _MARKS[record.status], recorded.values.get("interface") or "-", took, paid)
     for hold in shown.held:
         table.add_row(escape(hold.task_id), _MARKS["held"], "-", "-", "-")
-    return Padding(table, (1, 0, 1, 4))
+    return _block(table)
 
 
 def _reasons(shown: _Shown) -> Padding:
@@ -255,7 +259,7 @@ def _reasons(shown: _Shown) -> Padding:
     rejected = _rejected(shown)
     if rejected:
         lines.append(Text(f"\nNot asked for `shout`: {rejected}", style="dim"))
-    return Padding(Group(*lines), (1, 0, 1, 4))
+    return _block(Group(*lines))
 
 
 def _rejected(shown: _Shown) -> str:
@@ -269,12 +273,13 @@ def _rejected(shown: _Shown) -> str:
 
 
 def _answers(console: Console, shown: _Shown) -> None:
-    for task_id, most in (("shout-again", 6), ("how-it-works", 9)):
+    for task_id, most in (("shout-again", 4), ("how-it-works", 7)):
         recorded = next((recorded for record, recorded in shown.ended if record.task_id == task_id), None)
         if recorded is not None:
             lines = [line for line in clean_text(recorded.text).splitlines() if line.strip()]
             more = ["…"] if len(lines) > most else []
-            console.print(Padding(Text("\n".join([*lines[:most], *more])), (1, 0, 0, 4)))
+            console.print(_block(Text(task_id, style="bold"), below=0))
+            console.print(_block(Text("\n".join([*lines[:most], *more])), above=0, below=0))
     console.print()
 
 
@@ -282,23 +287,34 @@ def _failures(console: Console, shown: _Shown) -> None:
     for record, recorded in shown.ended:
         if record.status == "failed":
             console.print(f"[dim]{escape(record.path)} ends with:[/]")
-            console.print(Padding(Text(f"## Error\n\n{clean_text(recorded.text).strip()}"), (1, 0, 1, 4)))
+            console.print(_block(Text(f"## Error\n\n{clean_text(recorded.text).strip()}")))
 
 
 def _costs(shown: _Shown) -> Padding:
-    sums = total(shown.rows)
-    used = [row for row in shown.rows if row.interface]
-    text = f"{len(used)} attempts, {dollars(sums.known_usd)}, {sum(row.duration_seconds for row in used):.2f} s of work"
-    return Padding(Text(text), (1, 0, 1, 4))
+    table = _table("INTERFACE", "ATTEMPTS", "WORK", "TOKENS", "COST")
+    for name in sorted({row.interface for row in shown.rows if row.interface}):
+        table.add_row(name, *_sums([row for row in shown.rows if row.interface == name]))
+    return _block(table)
+
+
+def _sums(rows: list[CostRow]) -> tuple[str, ...]:
+    sums = total(rows)
+    tokens = sum((row.input_tokens or 0) + (row.output_tokens or 0) for row in rows)
+    return str(len(rows)), _took(sum(row.duration_seconds for row in rows)), str(tokens), dollars(sums.known_usd)
+
+
+def _took(seconds: float) -> str:
+    """To the millisecond where it is short."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else duration(seconds)
 
 
 def _commits(console: Console, shown: _Shown) -> None:
-    console.print(Padding(Text("\n".join(map(clean_line, shown.log)), no_wrap=True, overflow="ellipsis"), (1, 0, 1, 4)))
-    console.print("[dim]git show of one of them begins:[/]")
-    console.print(Padding(Text(clean_text(shown.message).strip()), (1, 0, 1, 4)))
+    console.print(_block(Text("\n".join(map(clean_line, shown.log)), no_wrap=True, overflow="ellipsis")))
+    console.print("[dim]The message of one of them:[/]")
+    console.print(_block(Text(clean_text(shown.message).strip())))
     if shown.status.strip():
-        console.print("[dim]git status; the daemon commits its own paths and leaves yours to you:[/]")
-        console.print(Padding(Text(clean_text(shown.status).rstrip()), (1, 0, 1, 4)))
+        console.print("[dim]git status: the daemon commits its own paths and leaves yours to you:[/]")
+        console.print(_block(Text(clean_text(shown.status).rstrip())))
 
 
 def _next(console: Console, shown: _Shown) -> None:
@@ -310,9 +326,10 @@ def _next(console: Console, shown: _Shown) -> None:
         ("brain run", "and drop files into brain/tasks/pending/"),
         ("brain init DIR", "a brain of your own"),
     )
+    console.print()
     for command, what in steps:
         line = Text("    ")
-        line.append(command, style="bold")
-        line.append(f"   {what}" if what else "", style="dim")
+        line.append(command.ljust(22 if what else 0), style="bold")
+        line.append(what, style="dim")
         console.print(line, soft_wrap=True)
     console.print()

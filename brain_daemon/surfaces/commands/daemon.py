@@ -1,6 +1,7 @@
 """The commands around the daemon: run it, pause it, let it go on, let it end."""
 
 import asyncio
+import os
 import sys
 import time
 from collections import Counter
@@ -109,6 +110,8 @@ def resume_command(call: Call, as_json: bool) -> None:
 
 def _lift_pause(layout: Layout) -> bool:
     """A pause outlives its daemon; whether there was one."""
+    if not os.path.exists(layout.journal):
+        return False
     with closing(Journal(layout.journal, Files())) as journal:
         paused = journal.get("paused") == "yes"
         if paused:

@@ -1,5 +1,6 @@
 """`brain questions` and `brain answer`: what waits for a person, and what is done once it is decided."""
 
+import os
 from contextlib import closing
 from typing import Any
 
@@ -25,9 +26,7 @@ def questions_command(call: Call, as_json: bool) -> None:
 
     Example: brain questions
     """
-    Files().make_folder(call.layout.state)
-    with closing(Journal(call.layout.journal, Files())) as journal:
-        asked = _questions(journal)
+    asked = _asked(call.layout.journal)
     if as_json:
         return print_json({"questions": [_facts(question) for question in asked]})
     if not asked:
@@ -54,6 +53,14 @@ def answer_command(call: Call, question_id: str, choice: str, as_json: bool) -> 
         print_json({"question": question.id, "about": question.subject, "choice": chosen.key, "label": chosen.label})
     else:
         say(f"{question.subject}: {chosen.label}")
+
+
+def _asked(path: str) -> list[Question]:
+    """The open questions of a brain that may never have run."""
+    if not os.path.exists(path):
+        return []
+    with closing(Journal(path, Files())) as journal:
+        return _questions(journal)
 
 
 def _questions(journal: Journal) -> list[Question]:

@@ -193,7 +193,7 @@ def _number(count: int, thing: str) -> str:
 def _page(picture: Snapshot) -> "Group":
     """What a terminal shows."""
     from rich.console import Group  # noqa: PLC0415 - 80 ms that a pipe need not pay
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
 
     head = drawn(_FACTS, list(_lines(picture)))
     head.show_header = False
@@ -206,7 +206,7 @@ def _page(picture: Snapshot) -> "Group":
 
 def _live(call: Call) -> None:
     from rich.console import Console  # noqa: PLC0415 - 80 ms that a pipe need not pay
-    from rich.live import Live  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
 
     console = Console()
     try:

@@ -100,7 +100,7 @@ def _text(prompt: str | None, spoken: str | None, source: str | None) -> tuple[s
         )
     if not given or prompt == "-":
         return sys.stdin.buffer.read().decode("utf-8", "surrogateescape"), "standard input"
-    return given[0], ""
+    return given[0] if given[0].endswith("\n") else f"{given[0]}\n", ""
 
 
 def _fields(options: Mapping[str, Any]) -> dict[str, object]:
@@ -196,7 +196,7 @@ def _say_ended(brain: Brain, record: TaskRecord, *, as_json: bool) -> int:
         print_json(_facts(record, recorded))
     else:
         shown = clean_text(recorded.text) if sys.stdout.isatty() else recorded.text
-        click.echo(shown, err=failed)
+        click.echo(shown, err=failed, nl=not shown.endswith("\n"))
         click.echo(_summary(record, recorded), err=True)
     return 1 if failed else 0
 

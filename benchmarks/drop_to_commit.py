@@ -1,6 +1,6 @@
 """Drop-to-start latency and tasks per second of the real daemon, beside two ways people build such a queue by hand.
 
-    python benchmarks/queue.py [--tasks N] [--drops N] [--rounds N] [--only NAME ...]
+    python benchmarks/drop_to_commit.py [--tasks N] [--drops N] [--rounds N] [--only NAME ...]
 
 Every case works in a git repository of its own that starts out alike, and leaves one commit an outcome:
 
@@ -45,13 +45,13 @@ _ENV = {
 }
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, looking often, up to the deadline."""
+def until(condition: Callable[[], bool], what: str, every_seconds: float = 0.02) -> None:
+    """Wait for a condition up to the deadline. Looking costs the machine something, so rates are looked at seldom."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             sys.exit(f"waited {DEADLINE_SECONDS} s in vain until {what}")
-        time.sleep(0.0005)
+        time.sleep(every_seconds)
 
 
 def count(folder: Path) -> int:
@@ -75,7 +75,7 @@ def drop(folder: Path, name: str, text: str) -> None:
 
 def make_brain(base: Path, name: str, interface: str) -> Path:
     root = base / name
-    init(str(root))
+    init(str(root), _ENV)
     (root / "tools" / "interfaces" / "bench.md").write_text(interface)
     return root
 
@@ -137,7 +137,7 @@ def brain_latency(process: bool) -> Callable[[Path, str, int], list[float]]:
             for n in range(drops):
                 drop(root / "brain/tasks/pending", f"t{n}.md", TEXT.format(n=n))
                 dropped = time.time_ns()
-                until(lambda n=n: stamps.exists() and stamps.read_bytes().count(b"\n") > n, "the work starts")
+                until(lambda n=n: stamps.exists() and stamps.read_bytes().count(b"\n") > n, "the work starts", 0.0005)
                 found.append((stamps.stat().st_mtime_ns - dropped) / 1e6)
                 time.sleep(0.03 + 0.06 * ((n * 7919) % 97) / 97)
         return found

@@ -1,0 +1,238 @@
+"""`brain interfaces` with what is below it, and `brain route`."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch) -> Path:
+    """A folder of made-up programs at the head of the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+# list
+
+
+def test_a_list_says_who_can_work_and_what_the_others_lack(brain, cli):
+    """Name, kind, tier, what it can do; the usable ones first."""
+    brain.program("upper", "tr", "a-z", "A-Z", more="capabilities: [shouting]\naliases: [loud]\n")
+    brain.program("absent", "no-such-program-anywhere")
+    lines = cli("interfaces").out.splitlines()
+    (upper,) = (line for line in lines if line.startswith("upper"))
+    (absent,) = (line for line in lines if line.startswith("absent"))
+    assert "free tool" in upper
+    assert "available" in upper
+    assert "shouting (also called loud)" in upper
+    assert "offline: the program no-such-program-anywhere is not on PATH" in absent
+    assert lines.index(upper) < lines.index(absent)
+
+
+def test_a_bad_file_is_shown_with_its_line_and_what_to_change(brain, cli):
+    """Two files of one name are shown with both names."""
+    brain.write("tools/interfaces/wrong.md", "---\nname: wrong\ntype: robot\n---\n# Wrong\n")
+    brain.program("one", "cat", more="aliases: [same]\n")
+    brain.program("two", "cat", more="aliases: [same]\n")
+    said = cli("interfaces")
+    assert said.code == 0
+    assert "tools/interfaces/wrong.md, line 3: `type` is `robot`, but must be one of llm, tool, service" in said.out
+    assert "one.md and two.md" in said.out
+
+
+async def test_running_attempts_are_counted(brain, cli):
+    """Beside the status."""
+    brain.echo("slow", "delay_seconds: 60")
+    async with brain.running() as running:
+        brain.drop("busy.md", "---\ninterface: slow\n---\n# Busy\n")
+        await running.until(lambda: brain.names(brain.active), "the task to run")
+        facts = {one["name"]: one for one in cli("interfaces", "list", "--json").json["interfaces"]}
+        assert "available, 1 running" in cli("interfaces").out
+    assert facts["slow"]["running"] == 1
+
+
+# check
+
+
+def test_a_check_that_fails_is_told_in_the_words_of_the_program(brain, cli, programs):
+    """Exit 1, since something was run and failed."""
+    program(programs, "flaky", "echo 'not logged in' >&2; exit 3")
+    brain.write(
+        "tools/interfaces/flaky.md",
+        "---\nname: flaky\ninvoke:\n  kind: command\n  command: [flaky]\n  check: [flaky, --version]\n---\n# Flaky\n",
+    )
+    said = cli("interfaces", "check", "flaky")
+    assert said.code == 1
+    assert "exited 3: not logged in" in said.out
+    assert cli("interfaces", "check").code == 1
+
+
+def test_checking_all_is_well_where_programs_are_only_missing(brain, cli):
+    """What is not installed is said, and is no failure."""
+    said = cli("interfaces", "check")
+    assert said.code == 0
+    assert "claude" in said.out
+
+
+def test_a_name_that_cannot_work_is_a_failure(brain, cli):
+    """It was asked about by name."""
+    assert cli("interfaces", "check", "shell").code == 1
+    assert cli("interfaces", "check", "librarian").code == 0
+
+
+@pytest.mark.parametrize("verb", ["check", "approve"])
+def test_an_unknown_interface_is_a_usage_error_that_lists_the_known(brain, cli, verb):
+    """So that the next try succeeds."""
+    said = cli("interfaces", verb, "nobody")
+    assert said.code == 2
+    assert "librarian" in said.complaint
+
+
+def test_nothing_of_an_interface_that_waits_for_approval_is_run(brain, cli, programs, tmp_path):
+    """Its check is a program that came with git."""
+    program(programs, "sneaky", f"touch {tmp_path}/ran")
+    brain.write(
+        "tools/interfaces/sneaky.md",
+        "---\nname: sneaky\ninvoke:\n  kind: command\n  command: [sneaky]\n  check: [sneaky, now]\n---\n# Sneaky\n",
+    )
+    brain.commit()
+    said = cli("interfaces", "check", "sneaky")
+    assert said.code == 1
+    assert "brain interfaces approve sneaky" in said.out
+    assert not (tmp_path / "ran").exists()
+
+
+# approve
+
+
+def test_approving_shows_first_what_would_be_run(brain, cli):
+    """Command, variables, files; then it can work."""
+    brain.program("fromafar", "cat", more="auth: {method: api_key, config_location: ~/.key, env: FAR_KEY}\n")
+    brain.commit()
+    assert "brain interfaces approve fromafar" in cli("interfaces").out
+    said = cli("interfaces", "approve", "fromafar")
+    assert said.code == 0
+    assert said.out.index("runs        cat") < said.out.index("approved on this machine")
+    assert "FAR_KEY" in said.out
+    assert "~/.key" in said.out
+    facts = {one["name"]: one for one in cli("interfaces", "--json").json["interfaces"]}
+    assert facts["fromafar"]["approved"]
+
+
+def test_an_approved_interface_is_left_as_it_is(brain, cli):
+    """Said, and no more."""
+    assert "approved here already" in cli("interfaces", "approve", "librarian").out
+
+
+def test_a_changed_file_waits_for_approval_again(brain, cli):
+    """The content is approved, not the name."""
+    brain.program("fromafar", "cat")
+    brain.commit()
+    cli("interfaces", "approve", "fromafar")
+    brain.program("fromafar", "tac")
+    brain.commit()
+    facts = {one["name"]: one for one in cli("interfaces", "--json").json["interfaces"]}
+    assert not facts["fromafar"]["approved"]
+
+
+# detect
+
+
+def test_detecting_finds_programs_and_tries_them(brain, cli, programs):
+    """One that is there and answers, one that is there and is broken, one that is not there."""
+    program(programs, "ollama", "exit 0")
+    program(programs, "codex", "echo 'wants a newer node' >&2; exit 1")
+    found = {one["interface"]: one for one in cli("interfaces", "detect", "--json").json["programs"]}
+    assert found["ollama"]["works"]
+    assert found["ollama"]["path"] == str(programs / "ollama")
+    assert not found["codex"]["works"]
+    assert "wants a newer node" in found["codex"]["why_not"]
+    assert found["opencode"]["path"] is None
+    (brain.root / "tools/interfaces/ollama.md").unlink()
+    assert "not in this brain" in cli("interfaces", "detect").out
+
+
+# route
+
+
+def test_a_route_is_told_in_one_line_with_its_reason(brain, cli, tmp_path):
+    """For a file outside of the brain too."""
+    brain.echo()
+    (tmp_path / "idea.md").write_text("# An idea\n")
+    said = cli("route", str(tmp_path / "idea.md"))
+    assert said.code == 0
+    assert said.out.startswith("echo (free): ")
+    assert len(said.out.splitlines()) == 1
+
+
+def test_explaining_shows_the_whole_ranking_and_every_refusal(brain, cli):
+    """Each interface is in one of the two lists."""
+    brain.echo()
+    brain.program("paid", "cat", more="cost: {tier: paid}\ntype: llm\n")
+    brain.drop("one.md")
+    said = cli("route", "one", "--explain").out
+    ranked, refused = said.split("REFUSED")
+    assert ranked.index("echo") < ranked.index("paid")
+    assert "claude_code" in refused
+    assert "not on PATH" in refused
+    facts = cli("route", "one", "--json").json
+    names = {one["interface"] for one in facts["ranked"]} | facts["rejected"].keys()
+    assert names == {one["name"] for one in cli("interfaces", "--json").json["interfaces"]}
+
+
+def test_nobody_is_an_answer_with_the_missing_capability(brain, cli):
+    """Exit 1."""
+    brain.drop("blind.md", "---\nrequires: [vision]\n---\n# Blind\n")
+    said = cli("route", "blind")
+    assert said.code == 1
+    assert "vision" in said.out
+    assert cli("route", "blind", "--json").json["missing_capabilities"] == ["vision"]
+
+
+def test_an_ended_task_is_routed_as_it_was_asked_for(brain, cli):
+    """Its result block is not part of the question."""
+    brain.echo()
+    brain.drop("one.md", "---\nrequires: [vision]\ninterface: any\n---\n# One\n")
+    brain.drop("two.md")
+    brain.run_once()
+    assert cli("route", "two").out.startswith("echo (free)")
+
+
+def test_routing_starts_nothing_and_leaves_the_task_where_it_is(brain, cli):
+    """It is a question."""
+    brain.echo()
+    brain.drop("one.md")
+    cli("route", "one", "--explain")
+    assert brain.where("one") == ["pending"]
+    assert brain.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("---\npriority: soon\n---\n# T\n", "line 2, field priority"), ("---\nid: x\n", "never closed")]
+)
+def test_a_file_that_is_no_task_is_a_usage_error_with_its_line(brain, cli, tmp_path, text, word):
+    """As it would be said in its `## Error`."""
+    (tmp_path / "bad.md").write_text(text)
+    said = cli("route", str(tmp_path / "bad.md"))
+    assert said.code == 2
+    assert word in said.complaint
+
+
+def test_a_faulty_routing_table_is_said_beside_the_answer(brain, cli):
+    """The built-in one was used."""
+    brain.echo()
+    brain.write("context/routing.md", "---\norder: [free, gold]\n---\n# Routing\n")
+    brain.drop("one.md")
+    said = cli("route", "one")
+    assert said.code == 0
+    assert "gold" in said.complaint
+    assert cli("route", "one", "--json").json["warnings"] != []
