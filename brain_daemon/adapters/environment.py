@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.survivors import TAG
 from brain_daemon.model.errors import UserError
-from brain_daemon.model.interface import Auth
+from brain_daemon.model.interface import Auth, InterfaceSpec
+from brain_daemon.model.task import Permissions
 
 LONGEST_SECRET_BYTES = 64 * 1024
 _USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -29,22 +30,29 @@ _ALWAYS = frozenset(
 
 
 def child_environment(invocation: Invocation) -> dict[str, str]:
-    """The complete environment for one attempt.
+    """The complete environment for one attempt: its interface's, and the marks of the attempt. Raises UserError."""
+    return interface_environment(invocation.interface, invocation.environment, invocation.profile) | _marks(invocation)
 
-    Later wins: what passes always, the variables listed under `env` and named by `auth.env`, `set_env`, that of the
-    permission profile, the secret in the file of `auth`, the marks of the attempt. A listed variable the daemon does not have is left out. Raises UserError.
+
+def interface_environment(
+    interface: InterfaceSpec, parent: Mapping[str, str], profile: Permissions | None = None
+) -> dict[str, str]:
+    """What any program of an interface is given.
+
+    Later wins: what passes always, the variables listed under `env` and named by `auth.env`, `set_env`, the profile's
+    `set_env`, the secret in the file of `auth`. A listed variable the daemon does not have is left out. Raises UserError.
     """
-    parent, auth, invoke = invocation.environment, invocation.interface.auth, invocation.interface.invoke
+    auth, invoke = interface.auth, interface.invoke
     passing = {*_ALWAYS, *invoke.env, auth.env}
     environment = {name: value for name, value in parent.items() if name in passing or name.startswith("LC_")}
     environment["PATH"] = child_path(parent)
     environment.update(invoke.set_env)
-    profile = invoke.profile(invocation.profile.value) if invocation.profile else None
-    environment.update(profile.set_env if profile else ())
+    settings = invoke.profile(profile.value) if profile else None
+    environment.update(settings.set_env if settings else ())
     secret = read_secret(auth, home=parent.get("HOME", ""))
     if auth.env and secret is not None:
         environment[auth.env] = secret
-    return environment | _marks(invocation)
+    return environment
 
 
 def child_path(parent: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from brain_daemon.adapters.environment import child_path, expanded
+from brain_daemon.adapters.environment import child_path, expanded, interface_environment
 from brain_daemon.adapters.tool import find_tool
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface import (
@@ -236,11 +236,13 @@ def run_check(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
             capture_output=True,
             timeout=CHECK_TIMEOUT_SECONDS,
             check=False,
-            env={**environment},
+            env=interface_environment(spec, environment),
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
         return f"its check `{' '.join(argv)}` did not end within {CHECK_TIMEOUT_SECONDS:g} s"
+    except UserError as error:
+        return str(error)
     except OSError as error:
         return f"its check `{' '.join(argv)}` could not be started: {error.strerror}"
     if done.returncode == 0:

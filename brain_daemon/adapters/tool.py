@@ -110,7 +110,7 @@ class ToolAdapter:
         stopped = threading.Event()
         call = _call_of(invocation, time.monotonic() + invocation.timeout_seconds, stopped)
         loop = asyncio.get_running_loop()
-        answering = loop.run_in_executor(self._threads, function, call)
+        answering = loop.run_in_executor(self._threads, _guarded, function, call)
         outer: asyncio.Future[ToolAnswer] = loop.create_future()
         answering.add_done_callback(lambda done: _pass_on(done, outer))
 
@@ -147,6 +147,16 @@ def _pass_on(done: asyncio.Future[ToolAnswer], outer: asyncio.Future[ToolAnswer]
 def _give_up(outer: asyncio.Future[ToolAnswer]) -> None:
     if not outer.done():
         outer.set_exception(TimeoutError())
+
+
+def _guarded(function: ToolFunction, call: ToolCall) -> ToolAnswer:
+    """A tool that wants to end the program, or to cancel whoever waits for it, has only failed."""
+    try:
+        return function(call)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ToolFailed(FailureKind.PERMANENT, f"{type(error).__name__}: {error}") from error
 
 
 def _call_of(invocation: Invocation, deadline: float, stopped: threading.Event) -> ToolCall:

@@ -82,7 +82,7 @@ class Recorder:
         except (GitError, Transient) as error:
             shas = Owed(reason=str(error))
         if isinstance(shas, Owed):
-            self.why_owed = shas.reason
+            self._owe(shas.reason)
             self._outbox.give_back(taken, wholes)
             return 0
         self._settled()
@@ -121,7 +121,7 @@ class Recorder:
         except (GitError, Transient) as error:
             answer = Owed(reason=str(error))
         if isinstance(answer, Owed):
-            self.why_owed = answer.reason
+            self._owe(answer.reason)
             self._outbox.give_back(taken, wholes)
         else:
             self._settled()
@@ -131,8 +131,14 @@ class Recorder:
         """Whether everything filed is in git."""
         return self._outbox.attempts == 0
 
+    def _owe(self, why: str | None) -> None:
+        """Keep the reason where `brain status` finds it."""
+        if why != self.why_owed:
+            self.why_owed = why
+            self._journal.set("why_owed", why or "")
+
     def _settled(self) -> None:
-        self.why_owed = None
+        self._owe(None)
         self._last_commit = time.monotonic()
         if self._committer is not None:
             self._committer.maintain()

@@ -27,7 +27,7 @@ _SAME_LOOK_SECONDS = 0.001
 
 @dataclass(slots=True)
 class Brain:
-    """What every part of the service works with. `repository` is None where the brain is in none or commits are off."""
+    """What every part of the service works with. `repository` is None where the brain is in none."""
 
     layout: Layout
     config: Config
@@ -55,7 +55,7 @@ class Brain:
             files.make_folder(folder)
         if os.stat(layout.aside).st_dev == os.stat(layout.completed).st_dev:
             files.aside = layout.aside
-        repository = Repository.open(root) if config.commit and common_git_dir(layout.root) else None
+        repository = Repository.open(root) if common_git_dir(layout.root) else None
         return cls(layout, config, files, Journal(layout.journal, files), repository)
 
     def close(self) -> None:
@@ -75,7 +75,8 @@ class Brain:
 
     def recorder(self, registry: Registry, daemon_state: Callable[[], str]) -> Recorder:
         """A recorder with journal connections of its own; the caller holds the recording lock."""
-        committer = None if self.repository is None else Committer(self.repository, self.layout.state)
+        commits = self.repository is not None and self.config.commit
+        committer = Committer(self.repository, self.layout.state) if commits and self.repository else None
         return Recorder(
             self.layout,
             self.files,

@@ -7,6 +7,7 @@ Failures: a setting that cannot be read is a `UserError` that names the file, th
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -86,17 +87,18 @@ def _truth(value: Any) -> bool:
 
 
 def _count(value: Any) -> int:
-    number = int(str(value))
-    if number < 1:
-        raise ValueError("a whole number from 1")
-    return number
+    return _whole(value, 1)
 
 
 def _tally(value: Any) -> int:
-    number = int(str(value))
-    if number < 0:
-        raise ValueError("a whole number from 0")
-    return number
+    return _whole(value, 0)
+
+
+def _whole(value: Any, least: int) -> int:
+    text = str(value).strip()
+    if not text.isdecimal() or len(text) > 9 or int(text) < least:
+        raise ValueError(f"a whole number from {least}")
+    return int(text)
 
 
 def _duration(value: Any) -> float:
@@ -122,13 +124,14 @@ _UNITS = {
 }
 
 
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-z]*)")
+
+
 def _size(value: Any) -> int:
-    text = str(value).strip().lower()
-    digits = text.rstrip("bikmg ")
-    unit = text[len(digits) :].strip()
-    if unit not in _UNITS:
+    match = _SIZE.fullmatch(str(value).strip().lower())
+    if match is None or match[2] not in _UNITS:
         raise ValueError("a size such as 500000, 256KiB, 20MB")
-    return int(float(digits) * _UNITS[unit])
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:

@@ -76,7 +76,9 @@ def _refuse_unfit(root: str) -> None:
     folder = root
     while folder != os.path.dirname(folder):
         if all(os.path.exists(os.path.join(folder, name)) for name in ("HEAD", "objects", "refs")):
-            raise UserError(f"making a brain at {root}: {folder} is a bare git repository or git's own folder. Name another.")
+            raise UserError(
+                f"making a brain at {root}: {folder} is a bare git repository or git's own folder. Name another."
+            )
         folder = os.path.dirname(folder)
 
 

@@ -126,7 +126,7 @@ def _journal(patient: _Patient) -> Iterator[Finding]:
             Level.WARN, "clock", "the journal was made in the future: the clock was set back.", "Check the clock."
         )
     else:
-        yield Finding(Level.OK, "journal", f"it is sound ({os.path.getsize(path) / 1e6:.1f} MB).")
+        yield Finding(Level.OK, "journal", f"it is sound ({os.path.getsize(path) / 1e3:,.0f} kB).")
 
 
 def _locks(patient: _Patient) -> Iterator[Finding]:

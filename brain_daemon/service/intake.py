@@ -71,7 +71,7 @@ class Intake:
 
     def __init__(self, brain: Brain, redactor: Redactor) -> None:
         self._brain = brain
-        self._redactor = redactor
+        self.redactor = redactor
         self._limits = ParseLimits(file_bytes=brain.config.task_bytes)
         self.vocabulary: Vocabulary | None = None
         self.tasks: dict[str, PendingTask] = {}
@@ -248,7 +248,7 @@ class Intake:
         else:
             pending.task = parsed
         if parsed.sha256 not in self.released:
-            findings = self._redactor.find(data.decode("utf-8", "replace"))
+            findings = self.redactor.find(data.decode("utf-8", "replace"))
             pending.finding = f"{findings[0].kind} in line {findings[0].line}" if findings else None
         return pending
 

@@ -135,9 +135,7 @@ def reindex(brain: Brain) -> Reindexed:
         found = [read_recorded(brain.layout, status, path) for status, path in recorded_paths(brain.layout)]
         before = ledger.total(map(CostRow.from_values, brain.journal.outcomes()))
         records = _newest(found)
-        brain.journal.clear_caches()
-        brain.journal.remember_ended(records)
-        brain.journal.add_outcomes([row.to_values() for row in rows])
+        brain.journal.replace_caches(records, [row.to_values() for row in rows])
         after = ledger.total(map(CostRow.from_values, brain.journal.outcomes()))
     faults = tuple(f"{one.path}: {one.fault}" for one in found if one.fault)
     return Reindexed(tasks=len(records), before=before, after=after, faults=faults)

@@ -148,8 +148,15 @@ class Recovery:
             case AwaitEnd():
                 self._restore(attempt if step.restore else None)
                 assert attempt is not None
-                limit = self._brain.config.timeout_seconds
-                orphans.append(Orphan(attempt, self._lock_path(attempt), (attempt.started_at or time.time()) + limit))
+                deadline = (attempt.started_at or time.time()) + self._limit_seconds(attempt)
+                orphans.append(Orphan(attempt, self._lock_path(attempt), deadline))
+
+    def _limit_seconds(self, attempt: Attempt) -> float:
+        """How long the attempt was allowed to take, as far as task and interface still say so."""
+        task = parse_task(attempt.name, attempt.spec)
+        spec = self._find(attempt.interface) if attempt.interface else None
+        own = task.timeout_seconds if isinstance(task, TaskSpec) else None
+        return own or (spec.timeout_seconds if spec else None) or self._brain.config.timeout_seconds
 
     def _restore(self, attempt: Attempt | None) -> None:
         """Write the task's bytes into active/ again: something like `git clean -fdx` took the file."""
@@ -158,8 +165,8 @@ class Recovery:
 
     def _unknown(self, task_id: str) -> Attempt:
         """An attempt this journal has never heard of, so that its end has a place."""
-        with open(self._queue.active_path(task_id), "rb") as handle:
-            spec = handle.read()
+        seen = look(self._brain.layout.active, f"{task_id}.md", self._brain.config.task_bytes)
+        spec = (seen.data or b"") if isinstance(seen, Seen) else b""
         number = self._brain.journal.next_number(task_id)
         attempt = Attempt(
             attempt_id=attempt_id(task_id, number, _UNKNOWN_TOKEN),

@@ -371,6 +371,8 @@ class Supervisor:
         """Read tools/interfaces/ and context/routing.md again; run the checks that have not been run."""
         self._registry.undecided = False
         changed = self._registry.scan()
+        # An interface may have come with a secret, and a secret may have been renewed.
+        self._intake.redactor = self._worker.redactor = self._brain.redactor(self._registry)
         table = self._read_table()
         if changed or table != self._dispatch.table:
             self._use(table)

@@ -53,6 +53,8 @@ def wait_for(brain: Brain, awaited: Awaited, note: Note) -> TaskRecord | Unended
         if running_daemon(brain.layout) is not None:
             _beside_the_daemon(brain, awaited, note)
             continue
+        if brain.journal.get("paused") == "yes":
+            return Unended(why="is pending, and the brain is paused: `brain resume` lets tasks start again")
         try:
             asyncio.run(_here(brain, awaited, note))
         except Occupied:

@@ -84,7 +84,7 @@ class Worker:
         self._brain = brain
         self._desk = desk
         self._adapters = adapters
-        self._redactor = redactor
+        self.redactor = redactor
         self._find = find
         self._count_start = count_start
 
@@ -125,7 +125,7 @@ class Worker:
             said = _unstarted(FailureKind.UNAVAILABLE, f"the interface {job.ranked.name} was removed before the start")
         else:
             said = await self._invoke(job, spec)
-        ended = clean_ended(_as_stopped(job, said), self._redactor)
+        ended = clean_ended(_as_stopped(job, said), self.redactor)
         job.ended.append(ended)
         step = self._decide(job, ended, spec)
         job.attempt = decided(job.attempt, ended, step)
@@ -250,7 +250,7 @@ class Worker:
                     data = handle.read()
             except FileNotFoundError:
                 continue
-            clean = self._redactor.bytes(data)
+            clean = self.redactor.bytes(data)
             if clean != data:
                 self._brain.files.put(path, clean, sync=False)
                 found.append(name)

@@ -301,10 +301,13 @@ class Journal:
             "select * from outcomes where timestamp >= ? order by rowid", (since or "",)
         ).fetchall()
 
-    def clear_caches(self) -> None:
+    def replace_caches(self, records: Sequence[TaskRecord], rows: Iterable[Sequence[object]]) -> None:
+        """What the text says of ended tasks and their attempts, in place of what stood here; all or nothing."""
         with self.transaction():
             self._connection.execute("delete from outcomes")
             self._connection.execute("delete from tasks")
+            self.set_ended_tasks(records)
+            self.insert_outcomes(rows)
 
     # questions, approvals, holds, meta
 

@@ -7,6 +7,7 @@ only closed.
 Failures: a lock held by another raises `Occupied` that names the holder as far as it is known.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -20,6 +21,8 @@ from filelock import FileLock, Timeout
 from brain_daemon.model.errors import Occupied
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
+
+_PROBE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class BrainLock:
     def acquire(self) -> None:
         """Take it or raise Occupied naming the first daemon."""
         try:
-            self._lock.acquire(timeout=0)
+            # `brain status` looks at the lock for some microseconds; a daemon holds it for longer than this.
+            self._lock.acquire(timeout=_PROBE_SECONDS, poll_interval=0.01)
         except Timeout:
             known = read_holder(self._layout)
             who = known.describe() if known else "another process"
@@ -83,14 +87,24 @@ def running_daemon(layout: Layout) -> Holder | None:
 
     The lock decides; a held lock whose holder file is missing is still a running daemon (pid 0).
     """
-    lock = _lock(layout, "brain.lock")
-    if not os.path.exists(lock.lock_file):
+    if not is_held(os.path.join(layout.state, "brain.lock")):
         return None
+    return read_holder(layout) or Holder(0, os.uname().nodename, psutil.boot_time())
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds the lock on this file. The look is shared with others and lasts some microseconds."""
     try:
-        with lock.acquire(timeout=0):
-            return None
-    except Timeout:
-        return read_holder(layout) or Holder(0, os.uname().nodename, psutil.boot_time())
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager

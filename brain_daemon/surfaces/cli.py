@@ -6,6 +6,7 @@ Nothing heavy is imported here: `brain --help` and `brain status` must feel inst
 
 import importlib
 import os
+import sqlite3
 import sys
 from dataclasses import dataclass
 from typing import NoReturn
@@ -67,8 +68,8 @@ ENTRIES: dict[str, Entry] = {
     "doctor": Entry("care", _CARE, "Find the usual trouble and say how to mend it."),
     "verify": Entry("care", _CARE, "Check that nothing is lost and all figures agree."),
     "reindex": Entry("care", _CARE, "Build the index anew from the text."),
-    "config": Entry("care", _CARE, "Show the settings."),
-    "completion": Entry("care", _CARE, "Print the completion script for a shell."),
+    "config": Entry("settings", _CARE, "Show the settings."),
+    "completion": Entry("settings", _CARE, "Print the completion script for a shell."),
 }
 
 
@@ -123,6 +124,9 @@ def main() -> NoReturn:
     except BrainError as error:
         click.echo(f"brain: {error}", err=True)
         sys.exit(error.exit_code)
+    except sqlite3.DatabaseError as error:
+        click.echo(f"brain: reading the journal: {error}. `brain doctor` says more.", err=True)
+        sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -144,7 +144,7 @@ def many(tasks: int, *, repeatable: bool) -> Scenario:
     """Tasks of a few milliseconds each."""
     return Scenario(
         name=f"{tasks} tasks, {'repeatable' if repeatable else 'not repeatable'}",
-        interfaces={"echo.md": echo(repeatable=repeatable, more="delay_seconds: 0.01")},
+        interfaces={"echo.md": echo("echo", "delay_seconds: 0.01", repeatable=repeatable)},
         tasks={f"t{number:04d}.md": f"# Task {number}\n\nSay {number}.\n" for number in range(tasks)},
         repeatable=repeatable,
     )

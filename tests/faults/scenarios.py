@@ -10,19 +10,18 @@ idempotent: {idempotent}
 invoke:
   kind: tool
   function: echo
-  options: {{witness: '{witness}'{more}}}
----
+  witness: {witness}
+{more}---
 # {name}
 """
 _PLAIN = "# Say this\n\nhello\n"
 _TITLED = "---\npriority: high\ntype: research\n---\n# B\n\nwork\n"
 
 
-def echo(name: str = "echo", *, repeatable: bool = True, more: str = "") -> str:
-    """An interface file for the in-process tool that writes each start to the witness; `more` are further options."""
-    return _ECHO.format(
-        name=name, witness=WITNESS, idempotent=str(repeatable).lower(), more=f", {more}" if more else ""
-    )
+def echo(name: str = "echo", *options: str, repeatable: bool = True) -> str:
+    """An interface file for the in-process tool that writes each start to the witness; each option is a line of its own."""
+    more = "".join(f"  {option}\n" for option in options)
+    return _ECHO.format(name=name, witness=WITNESS, idempotent=str(repeatable).lower(), more=more)
 
 
 THREE = Scenario(
@@ -40,7 +39,7 @@ ENDINGS = Scenario(
     name="a fallback, a failure, one that waited for it, and no task at all",
     interfaces={
         "echo.md": echo(),
-        "broken.md": echo("broken", more="fail: permanent"),
+        "broken.md": echo("broken", "fail: permanent"),
         "files.md": "---\nname: files\nidempotent: true\ninvoke:\n  kind: command\n"
         "  command: [sh, -c, 'echo kept > out/kept.txt; cat']\n---\n# Files\n",
     },

@@ -6,12 +6,13 @@ Where not all operations are struck (`BRAIN_CRASH_LAB=all`) they are taken at ev
 import os
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
-from tests.faults.lab import Fault, FaultyFiles, Operation, Patient, Scenario, Ward, run_daemon, violations
+from tests.faults.lab import Facts, Fault, FaultyFiles, Operation, Patient, Scenario, Ward, run_daemon, violations
 from tests.faults.scenarios import EVERY, THREE, UNREPEATABLE
 
 SEED = int(os.environ.get("SEED", "1"))
@@ -26,11 +27,14 @@ def ward(tmp_path) -> Ward:
 
 
 def _operations(ward: Ward, scenario: Scenario) -> tuple[Operation, ...]:
-    """What a run without faults does, and that it breaks no promise."""
+    """What a run without faults does; that it breaks no promise, and that the witness and the folders tell something."""
     patient = ward.admit(scenario)
     run = run_daemon(patient.root, FaultyFiles(patient.root))
     assert run.code == (1 if scenario.failed else 0)
     assert violations(patient, scenario) == []
+    facts = Facts.of(patient)
+    assert facts.count("failed") == scenario.failed
+    assert len(facts.started) == sum(row["interface"] in {"echo", "broken"} for row in facts.attempts) > 1
     return run.operations
 
 
@@ -97,22 +101,31 @@ def test_a_crash_during_recovery_breaks_no_promise(ward, scenario):
 
 def test_an_interrupted_task_runs_again_once_a_person_says_so(ward):
     """What waits for an answer after a crash is done after `brain release`, as a second attempt of the same task."""
-    operations = _operations(ward, UNREPEATABLE)
-    claimed = max(one.number for one in operations if one.action == "move" and "/active/" in one.path)
-    started = next(
-        o for o in operations if o.number > claimed and (o.action, o.thread) == ("commit journal", "MainThread")
-    )
-    patient = ward.admit(UNREPEATABLE)
-    run_daemon(patient.root, FaultyFiles(patient.root, started.number, Fault.AFTER))
-    run_daemon(patient.root)
-    assert violations(patient, UNREPEATABLE) == []
-    waiting = os.listdir(os.path.join(patient.root, "brain", "tasks", "active"))
-    waiting = [name.removesuffix(".md") for name in waiting if not name.startswith(".")]
-    assert waiting
+    patient = _interrupted(ward)
+    waiting = _active(patient)
     brain = Brain.open(patient.root, dict(os.environ))
     for task_id in waiting:
         actions.release(brain, task_id)
     brain.close()
     run_daemon(patient.root)
-    released = Scenario(name="released", interfaces={}, tasks=UNREPEATABLE.tasks)
-    assert violations(patient, released) == []
+    assert violations(patient, replace(UNREPEATABLE, repeatable=True)) == []
+    numbers = {row["task_id"]: row["number"] for row in Facts.of(patient).attempts}
+    assert [numbers[task_id] for task_id in waiting] == [2] * len(waiting)
+
+
+def _interrupted(ward: Ward) -> Patient:
+    """A brain with a question: its daemon died just after it had written a start into the journal."""
+    for operation in _operations(ward, UNREPEATABLE):
+        if (operation.action, operation.thread) == ("commit journal", "MainThread"):
+            patient = ward.admit(UNREPEATABLE)
+            run_daemon(patient.root, FaultyFiles(patient.root, operation.number, Fault.AFTER))
+            run_daemon(patient.root)
+            assert violations(patient, UNREPEATABLE) == []
+            if _active(patient):
+                return patient
+    raise AssertionError("no crash after a commit of the journal has interrupted anything")
+
+
+def _active(patient: Patient) -> list[str]:
+    names = os.listdir(os.path.join(patient.root, "brain", "tasks", "active"))
+    return [name.removesuffix(".md") for name in names if not name.startswith(".")]

@@ -8,9 +8,8 @@ import pytest
 from brain_daemon.model import document
 from brain_daemon.model.attempt import AttemptState, Decision
 from brain_daemon.model.errors import Refused, UserError
-from brain_daemon.model.outcome import FREE, Ended, Succeeded
+from brain_daemon.model.outcome import FREE, Ended, Status, Succeeded
 from brain_daemon.policy.retry import Ask, Finish
-from brain_daemon.model.outcome import Status
 from brain_daemon.record.questions import question_from
 from brain_daemon.service import actions, agents, inquiries
 from brain_daemon.service.agents import Agent
@@ -131,7 +130,9 @@ def test_a_task_whose_daemon_is_gone_must_be_recovered_first(brain, here, act):
     brain.drop("one.md", TASK)
     attempt = agents.claim(here, ANN).attempt
     here.journal.release(attempt.attempt_id)
-    here.journal.add([replace(attempt, attempt_id="one.a2.00000000", number=2, state=AttemptState.STARTING, claimant="daemon")])
+    here.journal.add(
+        [replace(attempt, attempt_id="one.a2.00000000", number=2, state=AttemptState.STARTING, claimant="daemon")]
+    )
     with pytest.raises(Refused, match="`brain run` recovers it"):
         act(here, "one")
 
@@ -234,7 +235,7 @@ def test_an_answer_is_done_kept_and_committed(brain, here):
     brain.drop("one.md", "---\nrequires: teleport\n---\nx\n")
     brain.run_once()
     question = question_from(next(iter(here.journal.questions().values()))[0])
-    with pytest.raises(UserError, match="'maybe' is none of its choices. There are: cancel"):
+    with pytest.raises(UserError, match=r"'maybe' is none of its choices. There are: cancel"):
         actions.answer(here, question, "maybe", by="command")
     assert actions.answer(here, question, "cancel", by="command").key == "cancel"
     assert brain.where("one") == ["failed"]

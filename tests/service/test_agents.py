@@ -280,7 +280,7 @@ def test_the_proof_of_a_task_decides_whether_it_is_complete(brain, here, tmp_pat
     """`verify` runs where the agent works; while it fails, the task stays claimed and can be completed again."""
     brain.drop("one.md", task(verify="test -e proof || { echo no proof; exit 3; }"))
     claimed(here)
-    with pytest.raises(Refused, match="(?s)exited 3.*no proof.*stays yours"):
+    with pytest.raises(Refused, match=r"(?s)exited 3.*no proof.*stays yours"):
         handing_in.complete(here, "one", Report(text="x"), folder=str(tmp_path))
     assert brain.where("one") == ["active"]
     (tmp_path / "proof").touch()
@@ -347,7 +347,7 @@ def test_a_result_is_kept_beside_the_task_once_somebody_has_begun_anew(brain, he
     first = claimed(here).attempt.attempt_id
     actions.release(here, "one")
     claimed(here, BOB)
-    with pytest.raises(Refused, match="bob has taken the task since.*has not ended; your text is kept as") as refused:
+    with pytest.raises(Refused, match=r"bob has taken the task since.*has not ended; your text is kept as") as refused:
         complete(here, first, "from ann")
     with open(str(refused.value).rpartition("kept as ")[2].removesuffix(".")) as handle:
         assert handle.read() == "from ann"
@@ -386,7 +386,7 @@ def test_two_claims_by_different_agents_must_be_told_apart(brain, here):
     claimed(here)
     actions.release(here, "one")
     claimed(here, BOB)
-    with pytest.raises(Refused, match="(?s)ann.*bob.*--as NAME.*kept as"):
+    with pytest.raises(Refused, match=r"(?s)ann.*bob.*--as NAME.*kept as"):
         complete(here, "one", "whose?")
     assert brain.where("one") == ["active"]
 

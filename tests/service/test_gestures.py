@@ -652,6 +652,21 @@ def test_a_secret_in_the_output_appears_nowhere(brain, monkeypatch, name, canary
     assert canary.encode() not in everything(brain.root)
 
 
+async def test_the_secret_of_an_interface_that_joined_later_is_known_too(brain, tmp_path):
+    """A running daemon learns of new interfaces, and of what must never be seen."""
+    canary = "correct-horse-battery-staple-4712"
+    brain.echo()
+    async with brain.running() as daemon:
+        (tmp_path / "key").write_text(canary)
+        auth = f"auth:\n  method: api_key\n  config_location: {tmp_path}/key\n  env: LATE_KEY\ncost:\n  tier: free\n"
+        brain.program("late", "/bin/sh", "-c", "echo $LATE_KEY; echo $LATE_KEY >&2", more=auth)
+        await daemon.until(lambda: daemon.supervisor._find("late"), "it to join")
+        brain.drop("job.md", task(interface="late"))
+        await daemon.ended("job")
+    assert brain.where("job") == ["completed"]
+    assert canary.encode() not in everything(brain.root)
+
+
 def test_control_characters_from_outside_reach_no_record(brain):
     """What a program prints cannot move a cursor, ring a bell or hide text, in files or in git's log."""
     brain.program("rude", "/usr/bin/printf", r"\033[31mred\033[0m \007bell \010back\r\n\302\233csi \342\200\256rtl\n")

@@ -223,7 +223,7 @@ def test_an_outcome_counts_once(journal):
     assert journal.outcomes() == [row]
     assert journal.outcomes(day="2026-11-20") == [row]
     assert journal.outcomes(day="2026-11-21") == journal.outcomes(since="2026-11-21") == []
-    journal.clear_caches()
+    journal.replace_caches([], [])
     assert journal.outcomes() == []
 
 

@@ -74,7 +74,13 @@ def test_a_result_is_handed_in_from_a_file_or_standard_input(cli, brain, typed, 
     assert cli("complete", "two", "--json").json == {"id": "two", "done": True, "said": "two: completed"}
     assert (brain.recorded("one").text, brain.recorded("two").text) == ("from a file", "from a pipe")
     row = next(row for row in brain.rows() if row.task_id == "one")
-    assert (row.model, row.input_tokens, row.output_tokens, str(row.cost_usd), row.session_id) == ("sonnet", 5, 2, "0.0280", "s-1")
+    assert (row.model, row.input_tokens, row.output_tokens, str(row.cost_usd), row.session_id) == (
+        "sonnet",
+        5,
+        2,
+        "0.0280",
+        "s-1",
+    )
 
 
 def test_a_task_is_renewed_and_failed(cli, brain):
@@ -161,12 +167,16 @@ LOOP = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_four_agents_at_once_share_no_task(brain):
-    """Four processes claim from 200 tasks of a brain that has no journal yet: each task once, each claim on record."""
+    """Four processes claim from 200 tasks: each task once, each claim on record, and everybody gets some."""
+    brain.open().close()
     for number in range(200):
         brain.drop(f"t{number}.md", f"# Task {number}\n\nx\n")
     agents = [
-        subprocess.Popen([sys.executable, "-c", LOOP, str(brain.root), f"agent{n}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", LOOP, str(brain.root), f"agent{n}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for n in range(4)
     ]
     said = [agent.communicate(timeout=120) for agent in agents]

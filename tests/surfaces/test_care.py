@@ -58,7 +58,7 @@ def test_reindex_says_what_the_index_has_now_and_had_before(worked, cli):
     """Where the two differ."""
     assert "Before" not in cli("reindex").out
     opened = worked.open()
-    opened.journal.clear_caches()
+    opened.journal.replace_caches([], [])
     opened.close()
     said = cli("reindex")
     assert said.code == 0

@@ -34,7 +34,7 @@ def test_one_pass_exits_0_or_1_by_what_its_tasks_did(cli, brain):
     brain.drop("one.md", TASK)
     said = cli("run", "--once")
     assert (said.code, said.out, said.complaint) == (0, "", "")
-    assert [event["action"] for event in events(brain)][0] == "start"
+    assert events(brain)[0]["action"] == "start"
     brain.drop("two.md", "---\npriority: whenever\n---\nx\n")
     assert cli("run", "--once").code == 1
     assert (brain.where("one"), brain.where("two")) == (["completed"], ["failed"])
@@ -100,7 +100,7 @@ def test_stop_waits_for_the_end_where_asked(cli, brain, daemon):
         brain.drop("one.md", TASK)
         running.wait_for(lambda: brain.where("one") == ["active"])
         assert cli("stop", "--wait", "--json").json["state"] == "stopped"
-        assert running.process.poll() == 0
+        assert running.exit_code() == 0
     assert "interrupted" in brain.questions.read_text()
 
 

@@ -86,7 +86,11 @@ def test_a_dependency_nobody_knows_is_said_and_waited_for(cli, brain):
     """It may still be dropped."""
     brain.drop("known.md", TASK)
     said = cli("submit", "x", "--after", "known,unknown")
-    assert (said.code, "no task is called unknown yet" in said.complaint, "known yet" in said.complaint) == (0, True, True)
+    assert (said.code, "no task is called unknown yet" in said.complaint, "known yet" in said.complaint) == (
+        0,
+        True,
+        True,
+    )
     assert said.complaint.count("no task is called") == 1
 
 
@@ -100,10 +104,10 @@ def test_a_dependency_nobody_knows_is_said_and_waited_for(cli, brain):
         (("a", "--priority", "urgent"), "high"),
         (("a", "--id", "../a"), "is no id"),
         (("a", "--id", "taken"), "is there already"),
-        (("---\npriority: high\n---\nx", "--priority", "low"), "says `priority` already"),
-        (("---\nid: b\n---\nx", "--id", "c"), "says `id: b`, and --id says c"),
-        (("---\npriority: whenever\n---\nx",), "line 2"),
-        (("---\npriority: high\nx",), "never closed"),
+        (("-p", "---\npriority: high\n---\nx", "--priority", "low"), "says `priority` already"),
+        (("-p", "---\nid: b\n---\nx", "--id", "c"), "says `id: b`, and --id says c"),
+        (("-p", "---\npriority: whenever\n---\nx"), "line 2"),
+        (("-p", "---\npriority: high\nx"), "never closed"),
         (("-f", "/nowhere"), "does not exist"),
     ],
 )
@@ -132,7 +136,12 @@ def test_waiting_tells_programs_what_came_out(cli, brain):
         "task_id", "state", "path", "reason", "interface", "model", "duration_seconds", "cost_usd", "cost_basis",
         "attempt_id", "routing", "text",
     ]  # fmt: skip
-    assert (facts["state"], facts["interface"], facts["cost_basis"], facts["text"]) == ("completed", "upper", "free", "SAY IT\n")
+    assert (facts["state"], facts["interface"], facts["cost_basis"], facts["text"]) == (
+        "completed",
+        "upper",
+        "free",
+        "SAY IT\n",
+    )
     said = cli("submit", "x", "--requires", "teleport", "--wait", "--json")
     assert (said.code, said.json["state"]) == (1, "pending")
     assert "nobody offers teleport" in said.json["why"]
@@ -164,16 +173,26 @@ def test_waiting_beside_a_daemon_leaves_the_work_to_it(cli, brain, daemon):
         assert running.process.poll() is None
 
 
-def test_waiting_goes_on_when_its_daemon_ends(cli, brain, daemon):
-    """What the daemon left pending is done here."""
+def test_waiting_goes_on_here_when_its_daemon_ends(cli, brain, daemon):
+    """What the daemon left pending is done by the command that waits."""
     brain.program("upper", "tr", "a-z", "A-Z")
-    with daemon() as running:
-        assert cli("pause").code == 0
-        threading.Timer(0.5, running.process.terminate).start()
-        said = cli("submit", "say it", "--wait")
-        assert running.process.poll() is not None
-    assert said.code == 1
-    assert "paused" in said.complaint
+    brain.program("sleeper", "sleep", "1")
+    with daemon(parallel="1") as running:
+        brain.drop("long.md", "---\ninterface: sleeper\n---\nx\n")
+        running.wait_for(lambda: brain.where("long") == ["active"])
+        threading.Timer(0.2, running.process.terminate).start()
+        said = cli("submit", "say it", "--interface", "upper", "--wait")
+        assert running.process.poll() == 0
+    assert (said.code, said.out) == (0, "SAY IT\n")
+
+
+def test_waiting_in_a_paused_brain_is_no_use(cli, brain):
+    """Where no daemon runs nobody would start it: that is said at once."""
+    opened = brain.open()
+    opened.journal.set("paused", "yes")
+    opened.close()
+    said = cli("submit", "x", "--wait")
+    assert (said.code, "paused" in said.complaint, "`brain resume`" in said.complaint) == (1, True, True)
 
 
 def test_a_name_submitted_again_is_waited_for_under_its_number(cli, brain):
@@ -192,8 +211,15 @@ def test_a_new_task_is_a_draft_that_parses(cli, brain):
     path = cli("new", "--id", "weekly-report").out.strip()
     task = parse_task("weekly-report.md", Path(path).read_bytes())
     assert isinstance(task, TaskSpec)
-    assert (path, task.draft, task.title, task.warnings) == (str(brain.pending / "weekly-report.md"), True, "weekly report", ())
-    ready = Path(path).read_text().replace("# priority: high ", "priority: high").replace("status: draft", "status: ready")
+    assert (path, task.draft, task.title, task.warnings) == (
+        str(brain.pending / "weekly-report.md"),
+        True,
+        "weekly report",
+        (),
+    )
+    ready = (
+        Path(path).read_text().replace("# priority: high ", "priority: high").replace("status: draft", "status: ready")
+    )
     assert parse_task("x.md", ready.encode()).priority == "high"
 
 
@@ -211,7 +237,13 @@ def test_every_key_of_the_form_is_a_key_of_ours(cli, tmp_path):
 def test_a_new_task_overwrites_nothing(cli, brain, tmp_path):
     """An existing file, a missing folder, no name and two names are bad input."""
     (tmp_path / "mine.md").write_text("mine")
-    for arguments in ((str(tmp_path / "mine.md"),), (str(tmp_path / "no" / "t.md"),), ("--id", "a/b"), (), ("x.md", "--id", "y")):
+    for arguments in (
+        (str(tmp_path / "mine.md"),),
+        (str(tmp_path / "no" / "t.md"),),
+        ("--id", "a/b"),
+        (),
+        ("x.md", "--id", "y"),
+    ):
         assert cli("new", *arguments).code == 2
     assert (tmp_path / "mine.md").read_text() == "mine"
     assert cli("new", "--id", "draft", "--json").json == {"path": str(brain.pending / "draft.md"), "status": "draft"}
@@ -244,7 +276,9 @@ def test_lint_passes_what_is_sound_and_warns_of_odd_names(cli, brain):
 
 def test_lint_knows_an_interface_by_its_place_or_its_keys(cli, brain, tmp_path):
     """And reads a file as what it is told to."""
-    here = brain.write("tools/interfaces/mine.md", "---\nname: mine\nlimits: {messages_per_day: many}\ncommand: cat\n---\n")
+    here = brain.write(
+        "tools/interfaces/mine.md", "---\nname: mine\nlimits: {messages_per_day: many}\ncommand: cat\n---\n"
+    )
     said = cli("lint", str(here))
     assert (said.code, "mine.md:3: `limits.messages_per_day`" in said.out, said.out.count("mine.md")) == (1, True, 1)
     elsewhere = tmp_path / "other.md"
@@ -265,13 +299,13 @@ def test_lint_prints_the_schemas_that_editors_read(cli, kind):
     Draft202012Validator.check_schema(cli("lint", "--schema", kind).json)
 
 
-def test_lint_needs_no_brain(tmp_path):
+def test_lint_needs_no_brain(cli, tmp_path):
     """A file anywhere can be looked at; nothing to look at is a usage error."""
-    (tmp_path / "task.md").write_text(TASK)
-    command = [sys.executable, "-m", "brain_daemon", "lint"]
-    done = subprocess.run([*command, "task.md"], cwd=tmp_path, capture_output=True, check=False)
-    assert (done.returncode, done.stdout.decode()) == (0, "task.md: ok, a task (id task, title one, type general, priority medium)\n")
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 2
+    path = tmp_path / "task.md"
+    path.write_text(TASK)
+    said = cli("lint", str(path), root=str(tmp_path))
+    assert (said.code, said.out) == (0, f"{path}: ok, a task (id task, title one, type general, priority medium)\n")
+    assert cli("lint", root=str(tmp_path)).code == 2
 
 
 # cancel, retry, release
@@ -290,7 +324,9 @@ def test_each_of_several_tasks_is_dealt_with(cli, brain):
 def test_cancel_retry_and_release_tell_programs_what_they_did(cli, brain):
     """The same shape for all three; a refusal is exit code 1."""
     brain.drop("one.md", TASK)
-    assert cli("cancel", "one", "--json").json == {"tasks": [{"task_id": "one", "done": True, "said": "one: cancelled"}]}
+    assert cli("cancel", "one", "--json").json == {
+        "tasks": [{"task_id": "one", "done": True, "said": "one: cancelled"}]
+    }
     assert cli("retry", "one", "--json").json["tasks"][0]["said"] == "one: back in pending/"
     cli("claim")
     assert cli("release", "one", "--json").json["tasks"][0]["done"] is True

@@ -4,6 +4,7 @@ Both read the index, and `brain costs` counts the rows of the ledger's text besi
 since the text is the record. A cost nobody knows is said in words and is in no sum.
 """
 
+import json
 import os
 import re
 import time
@@ -175,16 +176,22 @@ def usage_command(call: Call, as_json: bool) -> None:
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         rows = [CostRow.from_values(values) for values in brain.journal.outcomes(day=today)]
         entries = brain.registry().entries
-        kept = _kept(brain.layout, today)
+        requests, errors = _requests(brain.layout, today), _last_errors(brain.layout, today)
     used = DayTally(today, rows).used()
     spent = group(rows, GroupBy.INTERFACE)
     facts = []
     for name in sorted({*entries, *used}):
         entry = entries.get(name)
         limit = entry.spec.limits.messages_per_day if entry else None
+        status = ("available" if entry.usable else f"offline: {entry.why_not}") if entry else "not registered"
+        counted = used.get(name, Used())
+        counted = counted._replace(requests=max(counted.requests, requests.get(name, 0)))
         facts.append(
-            _usage_facts(name, used.get(name, Used()), spent.get(name, Totals()), limit, kept.get(name, {}))
-            | {"status": ("available" if entry.usable else f"offline: {entry.why_not}") if entry else "not registered"}
+            {
+                **_usage_facts(name, counted, spent.get(name, Totals()), limit),
+                "last_error": errors.get(name),
+                "status": status,
+            }
         )
     if as_json:
         print_json({"day": today, "interfaces": facts})
@@ -195,29 +202,44 @@ def usage_command(call: Call, as_json: bool) -> None:
             say(f"{one['interface']}: its last error was: {one['last_error']}")
 
 
-def _kept(layout: Layout, today: str) -> Mapping[str, Mapping[str, Any]]:
-    """What only context/usage.md knows of today: requests at the provider and last errors."""
+def _requests(layout: Layout, today: str) -> Mapping[str, int]:
+    """Requests at the provider, which only context/usage.md keeps."""
     try:
         with open(os.path.join(layout.context, "usage.md"), "rb") as handle:
             told = usage.parse(handle.read())
     except (OSError, Malformed):
         return {}
-    interfaces: Mapping[str, Mapping[str, Any]] = told["interfaces"] if told.get("day") == today else {}
-    return interfaces
+    interfaces = told["interfaces"] if told.get("day") == today else {}
+    counts = {name: one["requests_today"] for name, one in interfaces.items()}
+    return {name: number for name, number in counts.items() if isinstance(number, int)}
 
 
-def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None, kept: Mapping[str, Any]) -> dict[str, Any]:
-    requests = kept.get("requests_today")
+def _last_errors(layout: Layout, today: str) -> Mapping[str, str]:
+    """What each interface's last failed attempt of today said, from logs/errors/; a line that is not ours says nothing."""
+    folder = layout.inside("logs", "errors")
+    parts = sorted((part[1], name) for name in os.listdir(folder) if (part := read_name(name)) and part[0] == today)
+    found: dict[str, str] = {}
+    for _, name in parts:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as handle:
+            for line in handle:
+                try:
+                    told = json.loads(line)
+                    found[told["interface"]] = f"{told['reason']}: {told['message']}"
+                except (ValueError, KeyError, TypeError):
+                    continue
+    return found
+
+
+def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None) -> dict[str, Any]:
     return {
         "interface": name,
         "messages_today": used.messages,
-        "requests_today": max(used.requests, requests) if isinstance(requests, int) else used.requests,
+        "requests_today": used.requests,
         "tokens_today": used.tokens,
         "cost_usd": _known(spent),
         "unknown_costs": spent.unknown,
         "limit": limit,
         "limit_remaining": None if limit is None else max(0, limit - used.messages),
-        "last_error": kept.get("last_error"),
     }
 
 

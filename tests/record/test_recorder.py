@@ -1,0 +1,250 @@
+"""From outcomes in the journal to files and commits: once each, however often it is begun."""
+
+import contextlib
+import hashlib
+import time
+
+import pytest
+
+from brain_daemon.model import document
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.outcome import FREE, Ended, Failed, FailureKind, Reason, Status, Succeeded
+from brain_daemon.service.brain import Brain
+from brain_daemon.store.files import Files
+from brain_daemon.store.locks import recording
+
+SPEC = b"# Title\n\nDo it.\n"
+
+
+class Stop(Exception):
+    """The machine dies here."""
+
+
+class Dying(Files):
+    """Dies at one step of those counted, and stays dead."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.count, self.armed = at, 0, False
+
+    def step(self, action: str, path: str) -> None:
+        if self.armed:
+            self.count += 1
+            if self.count >= self.at:
+                raise Stop
+
+
+def attempt(task_id="t", number=1, **changes) -> Attempt:
+    spec = changes.get("spec", SPEC)
+    return Attempt(
+        **{
+            "attempt_id": f"{task_id}.a{number}.0000000{number}",
+            "task_id": task_id,
+            "number": number,
+            "state": AttemptState.STARTING,
+            "name": f"{task_id}.md",
+            "sha256": hashlib.sha256(spec).hexdigest(),
+            "spec": spec,
+            "claimant": "daemon",
+            "claimed_at": time.time(),
+            "started_at": time.time(),
+            "interface": "echo",
+            "tier": "free",
+            **changes,
+        }
+    )
+
+
+def done(one: Attempt, outcome=None, decision=Decision.FINISH, status=Status.COMPLETED, reason=None) -> Attempt:
+    outcome = outcome or Succeeded(text="the answer")
+    now = time.time()
+    ended = Ended(
+        outcome=outcome,
+        started_at=now - 1,
+        finished_at=now,
+        duration_seconds=1,
+        cost=FREE,
+        text=getattr(outcome, "text", ""),
+    )
+    return one.finished(ended, decision, status if decision is Decision.FINISH else None, reason, "")
+
+
+@contextlib.contextmanager
+def recorder_of(opened: Brain):
+    """A recorder that has started, under the recording lock."""
+    with recording(opened.layout):
+        made = opened.recorder(opened.registry(), lambda: "running")
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def opened(brain):
+    with contextlib.closing(brain.open()) as made:
+        yield made
+
+
+def end(opened: Brain, brain, *ended: Attempt) -> None:
+    """These tasks have run: their files are in active/, their outcomes durable."""
+    for one in ended:
+        opened.journal.add([one])
+        (brain.active / f"{one.task_id}.md").write_bytes(one.spec)
+    opened.journal.end(ended)
+
+
+def test_an_outcome_becomes_a_file_a_row_and_a_commit(brain, opened):
+    """And leaves active/; recording again does nothing."""
+    end(opened, brain, done(attempt()))
+    with recorder_of(opened) as made:
+        made.record()
+        assert made.is_idle
+        head = brain.git("rev-parse", "HEAD")
+        made.record()
+        made.keep_house(now=True)
+    assert brain.where("t") == ["completed"]
+    assert document.restore((brain.completed / "t.md").read_bytes()) == SPEC
+    assert [row.attempt_id for row in brain.rows()] == ["t.a1.00000001"]
+    assert brain.git("rev-parse", "HEAD") == head
+    assert opened.journal.attempt("t.a1.00000001").state is AttemptState.COMMITTED
+    assert opened.journal.ended_task("t").path == "brain/tasks/completed/t.md"
+    assert brain.dirty() == ""
+
+
+def test_an_attempt_that_did_not_end_its_task_has_a_row_and_no_file(brain, opened):
+    """It is tried again, or waits for a person; its row comes with the next commit."""
+    failed = Failed(kind=FailureKind.QUOTA, message="no more")
+    end(opened, brain, done(attempt(), failed, Decision.AGAIN))
+    with recorder_of(opened) as made:
+        made.record()
+        made.keep_house(now=True)
+    assert brain.where("t") == ["active"]
+    assert [row.status for row in brain.rows()] == [Status.FAILED]
+    assert brain.dirty() == ""
+    assert opened.journal.attempt("t.a1.00000001").state is AttemptState.COMMITTED
+
+
+def test_each_outcome_has_its_own_commit_with_its_own_paths(brain, opened):
+    """The day files ride in the last one of the group."""
+    end(opened, brain, *(done(attempt(f"t{number}")) for number in range(3)))
+    with recorder_of(opened) as made:
+        made.record()
+    commits = brain.git("log", "--format=%H %(trailers:key=Task-Id,valueonly,separator=)", "-3").split("\n")
+    touched = {
+        line.split()[1]: brain.git("show", "--name-only", "--format=", line.split()[0]).split()
+        for line in commits
+        if line
+    }
+    assert touched["t0"] == ["brain/tasks/completed/t0.md"]
+    assert touched["t1"] == ["brain/tasks/completed/t1.md"]
+    assert "brain/tasks/completed/t2.md" in touched["t2"]
+    assert any(path.startswith("logs/costs/") for path in touched["t2"])
+
+
+@pytest.mark.parametrize(
+    ("edited", "spec"), [(b"changed\n", SPEC), ("gone", SPEC), (None, b"\0binary\xff")]
+)
+def test_a_death_at_any_step_is_made_good_by_the_next_recorder(brain, opened, edited, spec):
+    """B13, B14: one file, one row, one commit, whatever was done before, and whatever became of the active file."""
+    started = None if spec != SPEC else time.time()
+    status, reason = (Status.FAILED, Reason.MALFORMED) if started is None else (Status.COMPLETED, None)
+    at = 1
+    while True:
+        name = f"t{at}"
+        end(opened, brain, done(attempt(name, spec=spec, started_at=started), status=status, reason=reason))
+        active = brain.active / f"{name}.md"
+        if edited == "gone":
+            active.unlink()
+        elif edited:
+            active.write_bytes(edited)
+        files = Dying(at)
+        with contextlib.closing(brain.open(files)) as dying, contextlib.suppress(Stop), recorder_of(dying) as made:
+            files.armed = True
+            made.record()
+            break
+        with recorder_of(opened) as made:
+            made.record()
+        folder = brain.failed if started is None else brain.completed
+        beside = [f"{name}.error.md"] if started is None else [f"{name}.files"] * bool(edited == b"changed\n")
+        assert sorted(one for one in brain.names(folder) if one.startswith((f"{name}.",))) == sorted(
+            [f"{name}.md", *beside]
+        )
+        at += 1
+    assert at > 5
+    with recorder_of(opened) as made:
+        made.record()
+        made.keep_house(now=True)
+    rows = [row.task_id for row in brain.rows()]
+    assert sorted(rows) == sorted({f"t{number}" for number in range(1, at + 1)})
+    trailers = brain.git("log", "--format=%(trailers:key=Task-Id,valueonly)").split()
+    assert sorted(trailers) == sorted(rows)
+    assert brain.names(brain.active) == []
+    assert brain.dirty() == ""
+    assert brain.git("fsck") == ""
+
+
+def test_another_file_of_that_name_is_never_overwritten(brain, opened):
+    """B3: the result then stands under the attempt's id."""
+    brain.write("brain/tasks/completed/t.md", "mine\n")
+    end(opened, brain, done(attempt()))
+    with recorder_of(opened) as made:
+        made.record()
+    assert (brain.completed / "t.md").read_text() == "mine\n"
+    assert document.restore((brain.completed / "t.a1.00000001.md").read_bytes()) == SPEC
+    assert opened.journal.ended_task("t").path == "brain/tasks/completed/t.a1.00000001.md"
+
+
+def test_a_long_text_goes_into_a_file_beside(brain):
+    """The recorded file says how long it was."""
+    with contextlib.closing(brain.open(result_size="1KiB")) as opened:
+        end(opened, brain, done(attempt(), Succeeded(text="x" * 5000)))
+        with recorder_of(opened) as made:
+            made.record()
+    assert (brain.completed / "t.files" / "result.md").read_text() == "x" * 5000
+    assert brain.recorded("t").cut_bytes is not None
+    assert brain.dirty() == ""
+
+
+def test_while_git_is_busy_the_commit_is_owed(brain, opened):
+    """B20: the outcome stands, and is committed when git is free."""
+    brain.write(".git/index.lock", "")
+    end(opened, brain, done(attempt()))
+    with recorder_of(opened) as made:
+        made.record()
+        assert brain.where("t") == ["completed"]
+        assert made.why_owed is not None
+        assert opened.journal.attempt("t.a1.00000001").state is AttemptState.RECORDED
+        (brain.root / ".git/index.lock").unlink()
+        made.record()
+        assert made.why_owed is None
+    assert brain.dirty() == ""
+
+
+def test_without_commits_the_files_are_all(brain):
+    """`commit = false` leaves git to the person."""
+    head = brain.git("rev-parse", "HEAD")
+    with contextlib.closing(brain.open(commit="false")) as opened:
+        end(opened, brain, done(attempt()))
+        with recorder_of(opened) as made:
+            made.record()
+            made.keep_house(now=True)
+        assert opened.journal.attempt("t.a1.00000001").state is AttemptState.COMMITTED
+    assert brain.where("t") == ["completed"]
+    assert brain.git("rev-parse", "HEAD") == head
+
+
+def test_a_retry_that_ends_elsewhere_leaves_one_place_in_git(brain, opened):
+    """Failed first, completed then: git has the second place only."""
+    end(
+        opened,
+        brain,
+        done(attempt(), Failed(kind=FailureKind.AUTH, message="no"), status=Status.FAILED, reason=Reason.AUTH),
+    )
+    with recorder_of(opened) as made:
+        made.record()
+        (brain.failed / "t.md").unlink()
+        end(opened, brain, done(attempt(number=2)))
+        made.record()
+    assert brain.git("ls-files", "brain/tasks/completed", "brain/tasks/failed").split() == [
+        "brain/tasks/completed/.gitkeep", "brain/tasks/completed/t.md", "brain/tasks/failed/.gitkeep",
+    ]  # fmt: skip
+    assert len(brain.recorded("t").values["attempts"]) == 1
