@@ -205,7 +205,7 @@ def test_a_row_lost_from_text_and_index_is_named_by_the_journal(worked, look):
     opened = worked.open()
     kept = [values for values in opened.journal.outcomes() if values[2] != rows[0].attempt_id]
     records = opened.journal.ended_tasks()
-    opened.journal.clear_caches()
+    opened.journal.replace_caches([], [])
     opened.journal.remember_ended(records)
     opened.journal.add_outcomes(kept)
     opened.close()
@@ -247,7 +247,7 @@ def test_a_torn_ledger_is_named_with_its_line(worked, look):
 def test_an_index_that_lacks_rows_and_tasks_is_named(worked, look):
     """The caches were lost: every row and every task is missing, and `brain reindex` is the remedy."""
     opened = worked.open()
-    opened.journal.clear_caches()
+    opened.journal.replace_caches([], [])
     opened.close()
     found = look()
     assert "brain reindex" in found[Area.LEDGER, attempt_of(worked, "one")]

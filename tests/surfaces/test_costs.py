@@ -95,7 +95,7 @@ def test_what_is_no_day_is_a_usage_error(text):
 def test_an_index_that_differs_from_the_text_is_said(worked, cli):
     """The text is the record; `brain reindex` mends the index."""
     opened = worked.open()
-    opened.journal.clear_caches()
+    opened.journal.replace_caches([], [])
     opened.close()
     said = cli("costs")
     assert "brain reindex" in said.complaint
