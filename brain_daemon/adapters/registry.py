@@ -10,7 +10,10 @@ once; content that came with git waits for `brain interfaces approve`.
 
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,6 +36,8 @@ from brain_daemon.store.template import shipped_hashes
 
 MAX_INTERFACE_BYTES = 256 << 10
 CHECK_TIMEOUT_SECONDS = 30.0
+MAX_CHECK_BYTES = 1 << 20
+_CHECK_BEAT_SECONDS = 0.05
 _RUNNABLE = frozenset({InvokeKind.COMMAND, InvokeKind.TOOL})
 
 
@@ -227,25 +232,54 @@ def _without_duplicates(
 
 
 def run_check(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
-    """Run an interface's `check` command; empty text if it exits 0, else what is wrong. Blocks for up to 30 s."""
-    argv = spec.invoke.check
+    """Run an interface's `check` command; empty text if it exits 0, else what is wrong. Blocks for up to 30 s.
+
+    It is a process group of its own, which ends with it; what it prints is bounded.
+    """
+    command = " ".join(spec.invoke.check)
+    with tempfile.TemporaryFile() as printed:
+        try:
+            process = subprocess.Popen(
+                spec.invoke.check,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                env=interface_environment(spec, environment),
+                cwd=tempfile.gettempdir(),
+                start_new_session=True,
+            )
+        except UserError as error:
+            return str(error)
+        except OSError as error:
+            return f"its check `{command}` could not be started: {error.strerror}"
+        try:
+            ended = _wait_bounded(process, printed.fileno())
+        finally:
+            _end_group(process)
+        if not ended:
+            return f"its check `{command}` did not end within {CHECK_TIMEOUT_SECONDS:g} s, or printed more than {MAX_CHECK_BYTES} bytes"
+        if process.returncode == 0:
+            return ""
+        printed.seek(0)
+        said = printed.read(MAX_CHECK_BYTES).decode("utf-8", "replace").strip().splitlines()
+        return f"its check `{command}` exited {process.returncode}" + (f": {said[-1][:200]}" if said else "")
+
+
+def _wait_bounded(process: subprocess.Popen[bytes], printed: int) -> bool:
+    """Whether the process ended by itself, in time and without printing too much."""
+    deadline = time.monotonic() + CHECK_TIMEOUT_SECONDS
+    while time.monotonic() < deadline and os.fstat(printed).st_size <= MAX_CHECK_BYTES:
+        try:
+            process.wait(_CHECK_BEAT_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        return True
+    return False
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=CHECK_TIMEOUT_SECONDS,
-            check=False,
-            env=interface_environment(spec, environment),
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        return f"its check `{' '.join(argv)}` did not end within {CHECK_TIMEOUT_SECONDS:g} s"
-    except UserError as error:
-        return str(error)
-    except OSError as error:
-        return f"its check `{' '.join(argv)}` could not be started: {error.strerror}"
-    if done.returncode == 0:
-        return ""
-    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-    return f"its check `{' '.join(argv)}` exited {done.returncode}" + (f": {said[-1][:200]}" if said else "")
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # nothing of it is left
+    process.wait()

@@ -79,6 +79,10 @@ def _sum_of_parts(folded: str) -> float | None:
     return total if folded and end == len(folded) else None
 
 
+_LAST_INSTANT = 253_370_764_800.0
+"""9999-01-01 in UTC: beyond it no zone's calendar is safe to print."""
+
+
 def parse_instant(text: str) -> float:
     """Epoch seconds of an ISO date or time; without a zone it is UTC, a date alone is its first midnight in UTC."""
     stripped = text.strip()
@@ -86,7 +90,10 @@ def parse_instant(text: str) -> float:
         moment = datetime.fromisoformat(stripped.removesuffix(" UTC"))
     except ValueError:
         raise _wrong(text, INSTANT_ALLOWED) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    instant = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= instant < _LAST_INSTANT:
+        raise _wrong(text, INSTANT_ALLOWED)
+    return instant
 
 
 def parse_count(text: str) -> int | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.cost_row import CostRow
-from brain_daemon.model.errors import Damaged
+from brain_daemon.model.errors import Damaged, StorageError
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import Status
 from brain_daemon.model.parsing import parse_task
@@ -26,13 +26,19 @@ from brain_daemon.record.day_files import DayFiles
 from brain_daemon.record.metrics import DayTally
 from brain_daemon.record.outbox import Filed, Outbox
 from brain_daemon.record.plan import Change
-from brain_daemon.record.questions import question_from
+from brain_daemon.record.questions import chosen, question_from
+from brain_daemon.record.questions import parse as parse_ticks
 from brain_daemon.record.questions import render as render_questions
-from brain_daemon.record.result import Part, cost_row, outcome_message, part
+from brain_daemon.record.result import KEPT_OUT, Part, cost_row, outcome_message, part
 from brain_daemon.record.usage import InterfaceUsage, UsageView
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal, TaskRecord
 from brain_daemon.store.layout import Layout
+from brain_daemon.store.queue import Signature, sign
+from brain_daemon.store.reading import read_regular
+
+_MAX_EDIT_BYTES = 4 << 20
+_WHOLE_TEXT = "result.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class Filing:
         self._tally: DayTally | None = None
         self._last_errors: dict[str, str] = {}
         self._questions: bytes | None = None
+        self._answered: Signature | None = None
 
     def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt this process has just ended: spares reading it back. May be called from another thread."""
@@ -100,7 +107,9 @@ class Filing:
         changes: tuple[Change, ...] = ()
         if attempt.decision is Decision.FINISH:
             _, changes = self._write_result(attempt, task)
-        return Filed(attempt, self._row(attempt, task, self._accounts()), self._title(attempt, task), changes, suspect=True)
+        return Filed(
+            attempt, self._row(attempt, task, self._accounts()), self._title(attempt, task), changes, suspect=True
+        )
 
     def machine_files(self) -> dict[str, bytes]:
         """Files this program writes as wholes, newest parts only: path relative to the brain -> bytes."""
@@ -134,22 +143,31 @@ class Filing:
         filed: list[Filed] = []
         finished: list[tuple[Attempt, str]] = []
         accounts = self._accounts()
+        refused: list[StorageError] = []
         for attempt, task, suspect in group:
             changes: tuple[Change, ...] = ()
             if attempt.decision is Decision.FINISH:
-                path, changes = self._write_result(attempt, task)
+                try:
+                    path, changes = self._write_result(attempt, task)
+                except StorageError as error:
+                    refused.append(error)
+                    continue
                 finished.append((attempt, path))
             row = self._row(attempt, task, accounts)
             filed.append(Filed(attempt, row, self._title(attempt, task), changes, suspect))
         self._files.sync_group([path for _, path in finished])
         for attempt, _ in finished:
-            self._files.remove(os.path.join(self._layout.active, f"{attempt.task_id}.md"))
+            active = os.path.join(self._layout.active, f"{attempt.task_id}.md")
+            if not os.path.isdir(active):
+                self._files.remove(active)
         self._write_day_files(filed)
         with self._journal.transaction():
             self._journal.set_ended_tasks([_record(self._layout, *one) for one in finished])
             self._journal.insert_outcomes([one.row.to_values() for one in filed])
             self._journal.set_recorded([one.attempt.attempt_id for one in filed])
         self._outbox.put(filed)
+        if refused:
+            raise refused[0]
 
     # the recorded file
 
@@ -159,13 +177,15 @@ class Filing:
         earlier = self._journal.attempts_of(attempt.task_id) if attempt.number > 1 else []
         kept = self._kept_files(attempt)
         warnings = self._keep_edit(attempt, folder, kept)
+        beside = self._beside(attempt, folder, kept)
+        kept = {f"{beside}/{name}": data for name, data in kept.items()}
         secret = self._is_secret(attempt)
         if secret:
-            warnings.append("its text seems to contain a secret: this file is not committed")
+            warnings.append(KEPT_OUT)
         what = part(attempt, task, [one for one in earlier if one.number < attempt.number], list(kept), warnings)
         if not attempt.sha256:
             return self._move_unread(attempt, what, folder)
-        documents = self._documents(attempt, what, kept)
+        documents = self._documents(attempt, what, beside, kept)
         for name, data in kept.items():
             self._put_beside(os.path.join(folder, name), data)
         put = [self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()]
@@ -184,16 +204,16 @@ class Filing:
         title = task.title if task else attempt.name
         return title if attempt.started_at is not None else self._redactor.text(title)
 
-    def _documents(self, attempt: Attempt, what: Part, kept: dict[str, bytes]) -> dict[str, bytes]:
+    def _documents(self, attempt: Attempt, what: Part, beside: str, kept: dict[str, bytes]) -> dict[str, bytes]:
         """The task with its result, or the untouched task and the result beside it; a long text joins `kept`."""
         spec, stem = attempt.spec, attempt.task_id
         if not document.can_hold(spec):
-            beside = document.render_beside({**what.values, "spec_sha256": attempt.sha256}, what.heading, what.text)
-            return {f"{stem}.md": spec, f"{stem}.{what.heading.lower()}.md": beside}
+            result = document.render_beside({**what.values, "spec_sha256": attempt.sha256}, what.heading, what.text)
+            return {f"{stem}.md": spec, f"{stem}.{what.heading.lower()}.md": result}
         limit = self._limits.result_bytes
         rendered = document.render(spec, what.values, what.heading, what.text, text_limit_bytes=limit)
         if rendered.cut:
-            kept[f"{stem}.files/result.md"] = what.text.encode("utf-8", "replace")
+            kept[f"{beside}/{_WHOLE_TEXT}"] = what.text.encode("utf-8", "replace")
         return {f"{stem}.md": rendered.data}
 
     def _move_unread(self, attempt: Attempt, what: Part, folder: str) -> tuple[str, tuple[Change, ...]]:
@@ -214,9 +234,10 @@ class Filing:
         if not os.path.lexists(pending):
             yield Change(path=self._layout.relative(pending), content=None, only_if=attempt.spec)
         if attempt.number > 1:
-            for other in (self._layout.completed, self._layout.failed):
-                path = os.path.join(other, f"{attempt.task_id}.md")
-                if other != folder and not os.path.lexists(path):
+            earlier = [os.path.join(self._layout.completed, name) for name in _names_of(attempt, "result")]
+            earlier += [os.path.join(self._layout.failed, name) for name in _names_of(attempt, "error")]
+            for path in earlier:
+                if not os.path.lexists(path):
                     yield Change(path=self._layout.relative(path), content=None)
 
     def _put_document(self, path: str, data: bytes, attempt: Attempt) -> tuple[str, bytes]:
@@ -233,27 +254,38 @@ class Filing:
             self._files.put(path, data, sync=False)
         return path, data
 
+    def _beside(self, attempt: Attempt, folder: str, kept: Mapping[str, bytes]) -> str:
+        """The folder beside the recorded file: ID.files, or one of the attempt's own name where something else stands there."""
+        usual = f"{attempt.task_id}.files"
+        names = {f"{usual}/{name}": data for name, data in {**kept, _WHOLE_TEXT: b""}.items()}
+        if any(_leads_elsewhere(folder, name) for name in names):
+            return f"{attempt.attempt_id}.files"
+        taken = any(_is_other(os.path.join(folder, f"{usual}/{name}"), data) for name, data in kept.items())
+        return f"{attempt.attempt_id}.files" if taken else usual
+
     def _put_beside(self, path: str, data: bytes) -> None:
         self._files.make_folder(os.path.dirname(path))
         self._files.put(path, data)
 
     def _kept_files(self, attempt: Attempt) -> dict[str, bytes]:
-        """What the agent left in its out/ folder: name below the ended folder -> bytes."""
+        """What the agent left in its out/ folder: name -> bytes."""
         out = os.path.join(self._layout.workspace(attempt.attempt_id), "out")
         names = attempt.ended.files if attempt.ended else ()
-        return {f"{attempt.task_id}.files/{name}": _read(os.path.join(out, name)) for name in names}
+        return {name: _read(os.path.join(out, name)) for name in names}
 
     def _keep_edit(self, attempt: Attempt, folder: str, kept: dict[str, bytes]) -> list[str]:
         """An active file that was edited while it ran joins `kept`, without secrets; what is to be said of it."""
         if attempt.started_at is None:
             return []
-        name = f"{attempt.task_id}.files/edited-while-active.md"
+        name = "edited-while-active.md"
+        path = os.path.join(self._layout.active, f"{attempt.task_id}.md")
         try:
-            with open(os.path.join(self._layout.active, f"{attempt.task_id}.md"), "rb") as handle:
-                now = handle.read()
-        except FileNotFoundError:
+            now = read_regular(path, max(_MAX_EDIT_BYTES, len(attempt.spec)))
+        except StorageError as error:
+            return [f"the file in active/ was replaced while the task ran: {error}"]
+        if not now and not os.path.lexists(path):
             if os.path.exists(os.path.join(folder, f"{attempt.task_id}.md")):
-                if earlier := _read(os.path.join(folder, name)):
+                if earlier := _read(os.path.join(folder, f"{attempt.task_id}.files", name)):
                     kept[name] = earlier
                 return []
             return ["the file in active/ was deleted while the task ran; `brain cancel` stops a task"]
@@ -322,17 +354,26 @@ class Filing:
 
     def settle_questions(self) -> None:
         """prompts/pending.md as a whole, if what it must say has changed; new answers are noted for git."""
-        data = render_questions([question_from(asked) for asked, _ in self._journal.questions().values()])
+        self._note_answers()
+        asked = [question_from(document_) for document_, _ in self._journal.questions().values()]
+        data = render_questions(asked)
         if data == self._questions:
             return
         path = os.path.join(self._layout.prompts, "pending.md")
         found = _read(path)
-        if found != data and (found or self._journal.questions()):
+        if chosen(parse_ticks(found), asked):
+            return  # an answer stands in it that nobody has acted on yet
+        if found != data and (found or asked):
             self._put_whole(path, data)
-        answered = os.path.join(self._layout.prompts, "answered.md")
-        if self._questions is not None and (given := _read(answered)):
-            self._note([(answered, given)])
         self._questions = data
+
+    def _note_answers(self) -> None:
+        """prompts/answered.md is written by whoever took the answer; git hears of it here."""
+        path = os.path.join(self._layout.prompts, "answered.md")
+        signature = sign(os.stat(path)) if os.path.exists(path) else None
+        if signature != self._answered:
+            self._answered = signature
+            self._note([(path, _read(path))] if signature else [])
 
     def _put_whole(self, path: str, data: bytes) -> None:
         self._files.put(path, data, sync=False)
@@ -342,12 +383,27 @@ class Filing:
         self._outbox.put_wholes({self._layout.relative(path): data for path, data in written})
 
 
-def _read(path: str) -> bytes:
+def _is_other(path: str, data: bytes) -> bool:
+    """Whether something else than `data` stands at `path`."""
     try:
-        with open(path, "rb") as handle:
-            return handle.read()
-    except FileNotFoundError:
-        return b""
+        return os.path.lexists(path) and read_regular(path) != data
+    except StorageError:
+        return True
+
+
+def _leads_elsewhere(folder: str, name: str) -> bool:
+    """Whether a link on the way to `name` below `folder` leads out of its place."""
+    place = os.path.dirname(os.path.join(folder, name))
+    return os.path.realpath(place) != os.path.join(os.path.realpath(folder), os.path.dirname(name))
+
+
+def _names_of(attempt: Attempt, heading: str) -> tuple[str, str]:
+    """The names of a recorded task: its own, and what stands beside a file that cannot hold its result."""
+    return f"{attempt.task_id}.md", f"{attempt.task_id}.{heading}.md"
+
+
+def _read(path: str) -> bytes:
+    return read_regular(path)
 
 
 def _is_of(attempt: Attempt, found: bytes) -> bool:

@@ -7,12 +7,13 @@ A crash anywhere leaves attempts `ended` or `recorded` in the journal, and the n
 that cannot be made now is owed (`why_owed`), the outcome stands.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
-from brain_daemon.model.errors import GitError, StorageError, Transient
+from brain_daemon.model.errors import GitError, StorageError, Transient, UserError
 from brain_daemon.model.outcome import Status, TimedOut
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
@@ -26,6 +27,7 @@ from brain_daemon.store.journal import Journal
 from brain_daemon.store.layout import Layout
 
 HOUSEKEEPING_SECONDS = 60.0
+_LOG = logging.getLogger("brain_daemon")
 
 
 class Recorder:
@@ -77,16 +79,32 @@ class Recorder:
             return 0
         if self._committer is None:
             return self._mark(dict.fromkeys(taken, ""))
+        return self._commit_taken(taken, wholes)
+
+    def _commit_taken(self, taken: Mapping[str, Filed | None], wholes: Mapping[str, bytes]) -> int:
         try:
             shas = self._commit({key: one or self._filing.again(key) for key, one in taken.items()}, wholes)
         except (GitError, Transient) as error:
             shas = Owed(reason=str(error))
+        except UserError as error:
+            return self._commit_half(taken, wholes, error)
         if isinstance(shas, Owed):
             self._owe(shas.reason)
             self._outbox.give_back(taken, wholes)
             return 0
         self._settled()
         return self._mark({key: shas.get(key, "") for key in taken})
+
+    def _commit_half(self, taken: Mapping[str, Filed | None], wholes: Mapping[str, bytes], error: UserError) -> int:
+        """One outcome of the group can never be committed: it is found by halves, stays in the files, and holds nobody up."""
+        if len(taken) > 1:
+            keys = list(taken)
+            half = len(keys) // 2
+            self._outbox.give_back({key: taken[key] for key in keys[half:]}, {})
+            return self._commit_taken({key: taken[key] for key in keys[:half]}, wholes)
+        _LOG.error("an outcome stays out of git", extra={"action": "commit", "error": str(error)})
+        self._outbox.give_back({}, wholes)
+        return self._mark(dict.fromkeys(taken, ""))
 
     def _mark(self, shas: Mapping[str, str]) -> int:
         """The journal learns what git has; where the disk refuses that, the next commit looks into git first."""

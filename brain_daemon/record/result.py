@@ -33,6 +33,7 @@ _NEXT_STEP = {
     Reason.INTERRUPTED: "Look at what it may have done, then `brain retry {id}` runs it again.",
     Reason.NO_INTERFACE: "Register an interface that can do it in tools/interfaces/, then `brain retry {id}`.",
 }
+KEPT_OUT = "its text seems to contain a secret: this file is not committed"
 _ANY_STEP = "`brain retry {id}` runs it again; `brain show {id}` has the details."
 
 

@@ -99,7 +99,9 @@ class _PendingSearch:
         self._wanted = task_id.casefold()
         self._called = {hold.name: hold.task_id for hold in brain.journal.holds()}
         self._intake = Intake(brain, Redactor())
-        self._intake.active.update((one.casefold(), "active") for one in Queue(brain.layout, brain.files).active_ids())
+        self._intake.active.update(
+            (one.casefold(), "active") for one in Queue(brain.layout, brain.files, brain.config.task_bytes).active_ids()
+        )
         self._task_id = task_id
         self.declined: list[Place] = []
 
@@ -182,7 +184,7 @@ def _newest(brain: Brain, task_id: str) -> Attempt | None:
 
 def _taken(brain: Brain, place: Place, newest: Attempt | None) -> Attempt:
     """An attempt for a task that will not start: its file is in active/ afterwards."""
-    queue = Queue(brain.layout, brain.files)
+    queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
     name = os.path.basename(place.path)
     if place.state == "pending":
         data = queue.claim(name, place.task_id)
@@ -254,7 +256,7 @@ def release(brain: Brain, task_id: str) -> str:
     newest = _newest(brain, place.task_id)
     said = _release_active(brain, place, newest) if place.state == "active" else _release_pending(brain, place)
     inquiries.withdraw_about(brain.journal, place.task_id)
-    settle(brain)
+    settle(brain, place.task_id)
     return said
 
 
@@ -273,7 +275,7 @@ def _release_active(brain: Brain, place: Place, newest: Attempt | None) -> str:
         elif newest is not None and newest.decision is Decision.ASK:
             brain.journal.allow_again(newest.attempt_id)
         name = newest.name if newest is not None else os.path.basename(place.path)
-        Queue(brain.layout, brain.files).give_back(place.task_id, name)
+        Queue(brain.layout, brain.files, brain.config.task_bytes).give_back(place.task_id, name)
     return f"{place.task_id}: back in pending/"
 
 
@@ -330,17 +332,17 @@ def approve(brain: Brain, name: str) -> str:
     return f"{entry.spec.name}: approved on this machine"
 
 
-def wake(brain: Brain) -> bool:
-    """Tell a running daemon that something changed; whether there is one."""
+def wake(brain: Brain, task_id: str | None = None) -> bool:
+    """Tell a running daemon that something changed, and that `task_id` need wait no longer; whether there is one."""
     if running_daemon(brain.layout) is None:
         return False
-    control.post(brain.layout, brain.files, "wake")
+    control.post(brain.layout, brain.files, "wake", task_id)
     return True
 
 
-def settle(brain: Brain) -> str | None:
+def settle(brain: Brain, task_id: str | None = None) -> str | None:
     """See that owed outcomes are recorded: by the running daemon, else here. Why a commit is still owed, if one is."""
-    if wake(brain):
+    if wake(brain, task_id):
         return None
     with recording(brain.layout):
         recorder = brain.recorder(brain.registry(), lambda: "stopped")

@@ -90,7 +90,7 @@ def claim(brain: Brain, agent: Agent) -> Claimed | Nothing:
 def in_flight(brain: Brain) -> Mapping[str, tuple[str, ...]]:
     """The tasks being worked on, whoever does: casefolded id -> casefolded ids in its `conflicts_with`."""
     found: dict[str, tuple[str, ...]] = {}
-    for task_id in Queue(brain.layout, brain.files).active_ids():
+    for task_id in Queue(brain.layout, brain.files, brain.config.task_bytes).active_ids():
         seen = look(brain.layout.active, f"{task_id}.md", brain.config.task_bytes)
         if isinstance(seen, Seen):
             found[task_id.casefold()] = _conflicts(f"{task_id}.md", seen.data or b"")
@@ -119,7 +119,7 @@ class _Desk:
         self._brain = brain
         self._agent = agent
         self._registry = brain.registry()
-        self._queue = Queue(brain.layout, brain.files)
+        self._queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
         self._table, _ = brain.routing_table()
         entry = self._registry.find(agent.name)
         self._spec = None if entry is None else entry.spec

@@ -8,7 +8,7 @@ from typing import Any
 
 from brain_daemon.adapters.environment import read_secret
 from brain_daemon.adapters.registry import CameBy, Registry
-from brain_daemon.model.errors import GitError, UserError
+from brain_daemon.model.errors import GitError, StorageError, UserError
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable, parse_routing
 from brain_daemon.record.committing import Committer
@@ -20,8 +20,10 @@ from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.locate import common_git_dir, layout_of
+from brain_daemon.store.reading import read_regular
 
 _MAX_SECRET_BYTES = 64 << 10
+_MAX_TABLE_BYTES = 256 << 10
 _SAME_LOOK_SECONDS = 0.001
 
 
@@ -96,12 +98,12 @@ class Brain:
         """context/routing.md, or the built-in table with a sentence on what is wrong with the file."""
         path = os.path.join(self.layout.context, "routing.md")
         try:
-            with open(path, "rb") as handle:
-                parsed = parse_routing(handle.read())
-        except FileNotFoundError:
+            data = read_regular(path, _MAX_TABLE_BYTES)
+        except StorageError as error:
+            return RoutingTable(), f"{error} The built-in table is used."
+        if not data:
             return RoutingTable(), ""
-        except OSError as error:
-            return RoutingTable(), f"{path} cannot be read: {error.strerror}; the built-in table is used"
+        parsed = parse_routing(data)
         if isinstance(parsed, RoutingTable):
             return parsed, ""
         return RoutingTable(), parsed.message

@@ -5,16 +5,17 @@ it goes back and is looked at anew.
 """
 
 import hashlib
+import logging
 import os
 import time
 import uuid
 from dataclasses import replace
 
 from brain_daemon.model import document
-from brain_daemon.model.attempt import Attempt, AttemptState
-from brain_daemon.model.errors import StorageError
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.errors import Refused, StorageError, UserError
 from brain_daemon.model.ids import attempt_id
-from brain_daemon.model.outcome import Reason
+from brain_daemon.model.outcome import Ended, Reason
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.record import questions
 from brain_daemon.record.questions import Choice, question_from
@@ -25,8 +26,12 @@ from brain_daemon.service.ending import unstarted
 from brain_daemon.service.intake import Intake, PendingTask, original_of
 from brain_daemon.service.worker import Job, Worker
 from brain_daemon.store.queue import Queue
+from brain_daemon.store.reading import read_regular
 
 Closed = tuple[Attempt, TaskSpec | None]
+
+_LOG = logging.getLogger("brain_daemon")
+_MAX_ANSWER_BYTES = 4 << 20
 
 
 class Claimer:
@@ -36,7 +41,7 @@ class Claimer:
         self._brain = brain
         self._intake = intake
         self._worker = worker
-        self._queue = Queue(brain.layout, brain.files)
+        self._queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
 
     def take(self, picks: list[Go | Fail]) -> tuple[list[Job], list[Closed]]:
         """Claim what was picked: jobs to start, and tasks that have ended without one."""
@@ -75,9 +80,20 @@ class Claimer:
             why=go.start.reason,
             attempt=attempt,
             notes=(*notes, *go.choice.warnings),
+            ended=self._earlier(attempt),
         )
         job.attempt = replace(attempt, **self._worker.placement(job))
         return job
+
+    def _earlier(self, attempt: Attempt) -> list[Ended]:
+        """How the tries of this task ended that came to nothing before this claim: they count towards what is allowed."""
+        found: list[Ended] = []
+        if attempt.number > 1:
+            for one in reversed(self._brain.journal.attempts_of(attempt.task_id)):
+                if one.decision is not Decision.AGAIN or one.ended is None:
+                    break
+                found.append(one.ended)
+        return found[::-1]
 
     def _claim(self, pending: PendingTask, sha256: str) -> tuple[bytes, float, tuple[str, ...]] | None:
         """Move the file and read it: its original bytes, when it was seen, and notes; None if it is another one by now."""
@@ -139,9 +155,15 @@ class Claimer:
 
     def _close_unread(self, pending: PendingTask, message: str) -> Closed | None:
         """A file too large to read is moved as it is."""
-        self._brain.files.move(
-            os.path.join(self._brain.layout.pending, pending.name), self._queue.active_path(pending.id)
-        )
+        path = os.path.join(self._brain.layout.pending, pending.name)
+        try:
+            self._brain.files.move(path, self._queue.active_path(pending.id))
+        except FileExistsError:
+            self._intake.block(pending.name, f"another task with the id {pending.id} is active now")
+            return None
+        except FileNotFoundError:
+            self._intake.forget(pending.name)
+            return None
         self._intake.forget(pending.name)
         assert pending.fault is not None
         attempt = self._attempt(pending, pending.fault, b"", time.time())
@@ -156,19 +178,25 @@ class Claimer:
         """Act on the boxes a person has ticked in prompts/pending.md; the choices that were made."""
         path = os.path.join(self._brain.layout.prompts, "pending.md")
         try:
-            with open(path, "rb") as handle:
-                ticks = questions.parse(handle.read())
-        except FileNotFoundError:
+            ticks = questions.parse(read_regular(path, _MAX_ANSWER_BYTES))
+        except StorageError as error:
+            _LOG.warning("the answers cannot be read", extra={"action": "answer", "error": str(error)})
             return []
         if not ticks:
             return []
         open_questions = [question_from(document_) for document_, _ in self._brain.journal.questions().values()]
         chosen = questions.chosen(ticks, open_questions)
-        return [
-            answer(self._brain, question, chosen[question.id].key, by="file")
-            for question in open_questions
-            if question.id in chosen
-        ]
+        made = [self._answered(one, chosen[one.id]) for one in open_questions if one.id in chosen]
+        return [choice for choice in made if choice is not None]
+
+    def _answered(self, question: questions.Question, choice: Choice) -> Choice | None:
+        """One answer carried out; one that no longer can be (its task is gone) is said and holds up nothing."""
+        try:
+            return answer(self._brain, question, choice.key, by="file")
+        except (UserError, Refused) as error:
+            _LOG.warning("an answer could not be carried out", extra={"action": "answer", "error": str(error)})
+            self._brain.journal.withdraw(question.id)
+            return None
 
 
 def explain(fault: Rejection) -> str:

@@ -75,6 +75,9 @@ class Origin:
     source: str
 
 
+_SHORTEST_SECONDS = 0.05
+
+
 def _truth(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -103,6 +106,13 @@ def _whole(value: Any, least: int) -> int:
 
 def _duration(value: Any) -> float:
     return float(parse_duration(str(value)))
+
+
+def _interval(value: Any) -> float:
+    seconds = _duration(value)
+    if seconds < _SHORTEST_SECONDS:
+        raise ValueError(f"a duration of at least {_SHORTEST_SECONDS:g} s")
+    return seconds
 
 
 def _optional_duration(value: Any) -> float | None:
@@ -165,7 +175,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("attempts", _count, 2, "tries of a task, where the task does not say"),
     Setting("transient_retries", _tally, 3, "further tries after a transient failure or a rate limit"),
     Setting("settle", _duration, 2.0, "quiet time after which a file still open or edited again counts as complete"),
-    Setting("scan", _duration, 10.0, "time between two full looks at the folders, with or without file events"),
+    Setting("scan", _interval, 10.0, "time between two full looks at the folders, with or without file events"),
     Setting("group", _duration, 0.2, "outcomes that end within this time are committed together"),
     Setting("group_size", _count, 500, "most outcomes of one group"),
     Setting("task_size", _size, 1_000_000, "largest task file"),

@@ -4,13 +4,17 @@ While one transaction is being written the next ones gather, so a single start c
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from brain_daemon.model.attempt import Attempt
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.store.journal import Journal
 
+_LOG = logging.getLogger("brain_daemon")
 _GATHER_SECONDS = 0.002
+_AGAIN_SECONDS = 2.0
 
 OnEnd = Callable[[Attempt, TaskSpec | None], None]
 
@@ -24,6 +28,7 @@ class Desk:
         self._starts: list[Attempt] = []
         self._ends: list[tuple[Attempt, TaskSpec | None]] = []
         self._closed: list[tuple[Attempt, TaskSpec | None]] = []
+        self._given_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.Handle | None = None
         self._written: asyncio.Future[None] | None = None
@@ -34,9 +39,28 @@ class Desk:
         await self._next_writing()
 
     async def end(self, attempt: Attempt, task: TaskSpec | None) -> None:
-        """Returns when the outcome is durable."""
-        self._ends.append((attempt, task))
-        await self._next_writing(_GATHER_SECONDS)
+        """Returns when the outcome is durable: a disk that refuses it is tried again, since what has run cannot be run again.
+
+        Raises StorageError only once `give_up` was called; the attempt then stays `starting`, which recovery calls interrupted.
+        """
+        while True:
+            self._ends.append((attempt, task))
+            try:
+                await self._next_writing(_GATHER_SECONDS)
+            except StorageError as error:
+                if self._given_up:
+                    raise
+                _LOG.error(
+                    "an outcome cannot be kept yet",
+                    extra={"action": "end", "task": attempt.task_id, "error": str(error)},
+                )
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
+
+    def give_up(self) -> None:
+        """The daemon must end: an outcome that the disk still refuses is not waited for."""
+        self._given_up = True
 
     async def close(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt that ended without a start: returns when it is durable."""

@@ -100,7 +100,7 @@ def fail(
         step = _after(brain, attempt, ended)
         brain.journal.end([decided(attempt, ended, step)])
         if isinstance(step, Again):
-            Queue(brain.layout, brain.files).give_back(attempt.task_id, attempt.name)
+            Queue(brain.layout, brain.files, brain.config.task_bytes).give_back(attempt.task_id, attempt.name)
     return _settled(brain, attempt, "back in pending/ for another try" if isinstance(step, Again) else "failed")
 
 
@@ -255,7 +255,7 @@ def _taken_again(brain: Brain, attempt: Attempt) -> Attempt | None:
     name = os.path.basename(place.path)
     if place.state != "pending" or place.task_id.casefold() != attempt.task_id.casefold():
         return None
-    queue = Queue(brain.layout, brain.files)
+    queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
     data = queue.claim(name, attempt.task_id)
     if data is None:
         return None

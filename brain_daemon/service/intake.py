@@ -7,7 +7,7 @@ at the file again.
 import os
 import time
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from brain_daemon.adapters.registry import CameBy, Registry
@@ -81,6 +81,7 @@ class Intake:
         self._first_seen: dict[int, float] = {}
         self.ended: dict[str, str] = brain.journal.ended_statuses()
         self.active: dict[str, str] = {}
+        self.running: Container[str] = ()
         self._names_of: dict[str, str] = {}
         self.released: frozenset[str] = frozenset()
 
@@ -138,9 +139,6 @@ class Intake:
 
     def scan(self, limit: int | None = None) -> Iterator[str]:
         """Look at the whole folder; yields each name whose picture has changed. `limit` bounds how many are read."""
-        for name in self.blocked:
-            self.declined.pop(name, None)
-        self.blocked.clear()
         present = set(names(self._brain.layout.pending))
         for name in [*self.tasks, *self.declined, *self._unsettled]:
             if name not in present and self.gone(name):
@@ -196,6 +194,12 @@ class Intake:
 
     def _examine(self, name: str) -> bool:
         """Read one file into the picture; whether the picture changed."""
+        before = self.declined.get(name)
+        self.blocked.discard(name)
+        changed = self._read(name)
+        return changed and (before is None or self.declined.get(name) != before)
+
+    def _read(self, name: str) -> bool:
         self._unsettled.pop(name, None)
         found = look(self._brain.layout.pending, name, self._brain.config.task_bytes)
         if isinstance(found, Gone):
@@ -248,9 +252,16 @@ class Intake:
         else:
             pending.task = parsed
         if parsed.sha256 not in self.released:
-            findings = self.redactor.find(data.decode("utf-8", "replace"))
-            pending.finding = f"{findings[0].kind} in line {findings[0].line}" if findings else None
+            pending.finding = self._finding(seen.name, data)
         return pending
+
+    def _finding(self, name: str, data: bytes) -> str | None:
+        """What looks like a secret in a task's name or text, in words that do not repeat it."""
+        findings = self.redactor.find(data.decode("utf-8", "replace"))
+        if findings:
+            return f"{findings[0].kind} in line {findings[0].line}"
+        named = self.redactor.find(name)
+        return f"{named[0].kind} in its file name" if named else None
 
     def _arrive(self, pending: PendingTask, seen: Seen) -> Accept | Decline:
         what = pending.task or pending.fault
@@ -266,7 +277,15 @@ class Intake:
             in_head=pending.in_head,
             recorded=pending.recorded,
         )
+        self._forget_stale(asked_id.casefold())
         return arrive(arrival, self._ended(asked_id), self.holders)
+
+    def _forget_stale(self, key: str) -> None:
+        """Somebody else's claim may have ended since the last scan: its file tells. What this daemon runs is known."""
+        if key not in self.active or key in self.running:
+            return
+        if not any(name.casefold() == f"{key}.md" for name in os.listdir(self._brain.layout.active)):
+            del self.active[key]
 
     def _ended(self, task_id: str) -> EndedTask | None:
         if task_id.casefold() not in self.ended:

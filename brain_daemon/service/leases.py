@@ -101,7 +101,7 @@ def _given_back(brain: Brain, attempt: Attempt) -> bool:
         now = brain.journal.attempt(attempt.attempt_id)
         if now is None or now.state is not AttemptState.CLAIMED or (now.lease_until or 0.0) >= time.time():
             return False
-        queue = Queue(brain.layout, brain.files)
+        queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
         if not os.path.lexists(queue.active_path(attempt.task_id)):
             brain.files.put(queue.active_path(attempt.task_id), attempt.spec)
         brain.journal.release(attempt.attempt_id)

@@ -24,6 +24,7 @@ from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import decided
 from brain_daemon.store.journal import TaskRecord
+from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look, names
 
 _UNKNOWN_TOKEN = "00000000"  # noqa: S105 - the random part of an attempt's id, and here there was none
@@ -52,11 +53,16 @@ class Recovery:
     def __init__(self, brain: Brain, find: Callable[[str], InterfaceSpec | None]) -> None:
         self._brain = brain
         self._find = find
-        self._queue = Queue(brain.layout, brain.files)
+        self._queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
 
     def run(self) -> Recovered:
         self._queue.sweep_temporaries()
         self.remember_recorded()
+        # An agent that has just moved its file has it on record only when it lets go of this lock.
+        with claims(self._brain.layout):
+            return self._repair_all()
+
+    def _repair_all(self) -> Recovered:
         newest = {attempt.task_id.casefold(): attempt for attempt in self._brain.journal.newest_attempts()}
         active = {task_id.casefold(): task_id for task_id in self._queue.active_ids()}
         pending = self._pending_names() if active else {}
@@ -98,7 +104,9 @@ class Recovery:
         the same bytes under the same id, brought back by git. Two tasks of a person with the same text are no twins."""
         pending = self._brain.layout.pending
         if active.st_nlink > 1:
-            return next((n for n in names(pending) if os.path.samestat(os.lstat(os.path.join(pending, n)), active)), None)
+            return next(
+                (n for n in names(pending) if os.path.samestat(os.lstat(os.path.join(pending, n)), active)), None
+            )
         for name in same:
             seen = look(pending, name, self._brain.config.task_bytes)
             data = seen.data if isinstance(seen, Seen) else None

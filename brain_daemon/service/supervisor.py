@@ -25,7 +25,7 @@ from brain_daemon.adapters.registry import run_check
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.cost_row import CostRow
-from brain_daemon.model.errors import BrainError, Occupied, StorageError
+from brain_daemon.model.errors import BrainError, Damaged, Occupied, StorageError
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import Reason, Status
 from brain_daemon.model.routing_table import RoutingTable
@@ -33,6 +33,7 @@ from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.retry import Again, Ask, Finish
 from brain_daemon.record.questions import Question, QuestionKind
 from brain_daemon.service import inquiries, leases
+from brain_daemon.service.agents import in_flight
 from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
@@ -120,6 +121,7 @@ class Supervisor:
         self._meter = Meter(map(CostRow.from_values, brain.journal.outcomes(day=today)))
         self._dispatch = Dispatch(brain.config, self._intake, self._registry, self._meter)
         self._use(self._read_table())
+        self._intake.running = self._jobs
         self._intake.look_again()
         self._adapters: dict[InvokeKind, Adapter] = {
             InvokeKind.TOOL: ToolAdapter(brain.files),
@@ -205,12 +207,14 @@ class Supervisor:
             self._wake.clear()
             try:
                 self._tick()
-                self._disk_fault = None
-            except (StorageError, Occupied) as error:
+                if self._disk_fault is not None and time.monotonic() >= self._disk_due:
+                    self._disk_fault = None
+                    self._board.notice("trouble")
+                self._board.refresh(self._state.value, self._jobs)
+            except (StorageError, Occupied, OSError) as error:
                 self._disk_trouble(error)
             if self._is_over():
                 return
-            self._board.refresh(self._state.value, self._jobs)
             try:
                 await asyncio.wait_for(self._wake.wait(), self._patience())
             except TimeoutError:
@@ -231,7 +235,8 @@ class Supervisor:
             self._scan()
         self._dispatch.due(time.time())
         if self._state is State.RUNNING and self._brain.config.enabled:
-            self._start_what_may()
+            if len(self._dispatch) and self._may_start():
+                self._start_what_may()
             self._withdraw_settled()
         self._finish_drain(now)
 
@@ -262,10 +267,30 @@ class Supervisor:
             return True
         if not self._once or self._hints or self._scan_now or self._recorder.busy:
             return False
-        return not len(self._dispatch) and self._intake.next_due is None and not self._checking
+        if self._intake.next_due is not None or self._checking:
+            return False
+        return not len(self._dispatch) or not self._may_start()
 
-    def _disk_trouble(self, error: BrainError) -> None:
-        """Nothing new is claimed for a while; what runs goes on."""
+    def _may_start(self) -> bool:
+        """Whether anything is started at all now."""
+        return self._state is State.RUNNING and self._brain.config.enabled and not self._below_reserve()
+
+    def _disk_trouble(self, error: BrainError | OSError) -> None:
+        """Nothing new is claimed for a while; what runs goes on. Folders that somebody took away are made again.
+
+        A journal that is gone cannot be worked without: Damaged, which ends the daemon.
+        """
+        layout = self._brain.layout
+        if not os.path.exists(layout.journal):
+            raise Damaged(
+                f"the journal {layout.journal} was taken away under the running daemon. Put it back, then start again."
+            )
+        self._board.notice("trouble", str(error))
+        try:
+            for folder in layout.folders():
+                self._brain.files.make_folder(folder)
+        except (StorageError, OSError):
+            pass  # said below; the next look tries again
         if str(error) != self._disk_fault:
             _LOG.error("nothing can be claimed for now", extra={"action": "disk", "error": str(error)})
         self._disk_fault = str(error)
@@ -333,14 +358,18 @@ class Supervisor:
             found += 1
         self._scan_now = found >= _SCANNED_A_TICK
         self._requests_due = self._questions_due = True
+        self._take_answers()
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
-        self._look_at_leases()
+        self._look_at_agents()
         if time.monotonic() >= self._prune_due:
             self._prune_due = time.monotonic() + _PRUNE_SECONDS
             self._spawn(self._prune())
 
-    def _look_at_leases(self) -> None:
-        """Agents whose lease has run out: said on the board, and what is safe to repeat is pending again."""
+    def _look_at_agents(self) -> None:
+        """What agents hold, so that nothing of that name or against it starts here; and whose lease has run out."""
+        held = {key: named for key, named in in_flight(self._brain).items() if key not in self._jobs}
+        self._intake.active = dict.fromkeys((*held, *self._jobs), "active")
+        self._dispatch.conflicts = {k: named for k, named in self._dispatch.conflicts.items() if k in self._jobs} | held
         lapses = leases.expired(self._brain, self._find)
         self._board.notice("leases", *(f"{lapse.task_id}: {lapse.message}" for lapse in lapses))
 
@@ -348,10 +377,11 @@ class Supervisor:
         await asyncio.to_thread(prune, self._brain)
 
     def _take_answers(self) -> None:
+        """Act on the boxes a person has ticked, perhaps while no daemon ran."""
         for choice in self._claimer.ticked_answers():
             if choice.key == "approve":
                 self._interfaces_due = 0.0
-        self._recorder.wake()
+            self._recorder.wake()
 
     # interfaces
 
@@ -409,8 +439,6 @@ class Supervisor:
 
     def _start_what_may(self) -> None:
         free = self._brain.config.parallel - len(self._jobs)
-        if not len(self._dispatch) or self._below_reserve():
-            return
         picks = self._dispatch.pick(free, Counter(job.ranked.name for job in self._jobs.values()))
         self._ask_about_held()
         if not picks:
@@ -509,6 +537,7 @@ class Supervisor:
                 self._meter.ended(spec, attempt.ended.usage.total_tokens)
         self._board.ended(attempt)
         self._recorder.hand_in(attempt, task)
+        _LOG.info("an attempt has ended", extra=_facts(attempt))
 
     def _below_reserve(self) -> bool:
         """Whether free space is under the reserve: nothing new is claimed then, what runs can still be recorded."""
@@ -516,7 +545,9 @@ class Supervisor:
         if status.f_bavail * status.f_frsize >= self._brain.config.reserve_bytes:
             self._board.notice("disk")
             return False
-        self._board.notice("disk", f"less than {self._brain.config.reserve_bytes} bytes are free: nothing new is claimed")
+        self._board.notice(
+            "disk", f"less than {self._brain.config.reserve_bytes} bytes are free: nothing new is claimed"
+        )
         return True
 
     def _ask_about_held(self) -> None:
@@ -587,12 +618,13 @@ class Supervisor:
                 case "cancel":
                     self._cancel(request.task_id or "", request.why)
                 case _:
+                    # A wait of its own ends for the released task only: a wake must not hammer on a limit.
+                    self._dispatch.pauses.pop((request.task_id or "").casefold(), None)
                     self._look_again()
 
     def _look_again(self) -> None:
         """Somebody else has changed files or the journal."""
         self._intake.look_again()
-        self._dispatch.pauses.clear()
         self._interfaces_due = 0.0
         self._scan_now = True
         self._recorder.wake()
@@ -621,6 +653,7 @@ class Supervisor:
 
     def _interrupt_all(self) -> None:
         self._drain_until = None
+        self._desk.give_up()
         for job in self._jobs.values():
             job.stopping = True
             job.cancel.set()
@@ -635,3 +668,16 @@ class Supervisor:
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("a part of the daemon failed", exc_info=task.exception(), extra={"action": "fault"})
         self._wake.set()
+
+
+def _facts(attempt: Attempt) -> dict[str, object]:
+    """An ended attempt for the log."""
+    ended = attempt.ended
+    return {
+        "action": "ended",
+        "task": attempt.task_id,
+        "status": attempt.status.value if attempt.status else f"to be tried again or asked about: {attempt.decision}",
+        "reason": attempt.reason.value if attempt.reason else None,
+        "interface": attempt.interface,
+        "seconds": round(ended.duration_seconds, 3) if ended else None,
+    }

@@ -26,6 +26,7 @@ from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import BrainError, Damaged
 from brain_daemon.record import ledger
+from brain_daemon.record.result import KEPT_OUT
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.reindexing import Recorded, ledger_paths, read_recorded, recorded_paths
 from brain_daemon.service.snapshot import task_names
@@ -326,10 +327,12 @@ class _Look:
             return
         committed = set(self._brain.journal.ids_in(AttemptState.COMMITTED, _EVERYTHING))
         last = text.last_of()
+        here = {one.path: one for one in recorded}
         paths = [
             record.path
             for key, record in records.items()
             if key in last and last[key].attempt_id in committed and os.path.exists(self._layout.inside(record.path))
+            if not _stays_out(record, here.get(record.path))
         ]
         try:
             known = repository.head_blobs(paths)
@@ -337,7 +340,6 @@ class _Look:
             yield Finding(Area.GIT, repository.top, f"HEAD could not be read: {error}")
             return
         self.checked["commits"] = len(paths)
-        here = {one.path: one for one in recorded}
         where = repository.branch() or "a detached HEAD"
         for path in paths:
             task_id = _stem(os.path.basename(path))
@@ -348,6 +350,11 @@ class _Look:
                 yield Finding(
                     Area.GIT, task_id, f"{path} differs from HEAD: `git diff -- {path}` shows what was changed."
                 )
+
+
+def _stays_out(record: TaskRecord, one: Recorded | None) -> bool:
+    """Whether a file is not committed on purpose: too large to be read, or given up with a secret in it."""
+    return record.sha256 == "" or (one is not None and KEPT_OUT in (one.values.get("warnings") or ()))
 
 
 def _stem(name: str) -> str:

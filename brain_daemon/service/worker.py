@@ -30,16 +30,26 @@ from brain_daemon.adapters.process import Command, run
 from brain_daemon.model import ids
 from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
-from brain_daemon.model.outcome import FREE, Cancelled, Ended, Failed, FailureKind, Interrupted, Succeeded
+from brain_daemon.model.outcome import (
+    FREE,
+    Cancelled,
+    Ended,
+    Failed,
+    FailureKind,
+    Interrupted,
+    Reason,
+    Status,
+    Succeeded,
+)
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import within_reach
-from brain_daemon.policy.retry import Again, Step, after, delay_seconds, is_blameless, is_transient
+from brain_daemon.policy.retry import Again, Finish, Step, after, delay_seconds, is_blameless, is_transient
 from brain_daemon.policy.routing import Choice, Ranked
 from brain_daemon.record.redact import clean_ended
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.desk import Desk
-from brain_daemon.service.ending import decided
+from brain_daemon.service.ending import decided, unstarted
 from brain_daemon.workspace.scratch import collect_out
 
 VERIFY_OUTPUT_BYTES = 1 << 20
@@ -92,12 +102,20 @@ class Worker:
         """Run a job whose first attempt is `starting` in the journal until its task has ended, waits for a person, or waits long."""
         while True:
             step = await self._on_one_interface(job)
+            if isinstance(step, Again) and job.cancel.is_set() and not job.stopping:
+                return await self._cancelled_between(job)
             if not isinstance(step, Again) or step.name is None or job.cancel.is_set():
                 return step
             job.tried.add(job.ranked.name)
             job.ranked = next(one for one in job.choice.ranked if one.name == step.name)
             job.why = f"{job.ranked.reason}; after {job.attempt.interface}: {step.why}"
             job.transient_tries = 0
+
+    async def _cancelled_between(self, job: Job) -> Step:
+        """A cancel that came while the next attempt was waited for: the task ends with an attempt that never started."""
+        job.attempt = unstarted(self._next_attempt(job), Reason.CANCELLED, job.cancel_why)
+        await self._desk.close(job.attempt, job.task)
+        return Finish(status=Status.FAILED, reason=Reason.CANCELLED, message=job.cancel_why)
 
     async def _on_one_interface(self, job: Job) -> Step:
         """Attempts on the same interface for as long as policy/retry.py says so; tenacity keeps the waits between them."""
@@ -151,9 +169,12 @@ class Worker:
         """What is in a scratch workspace's out/, without secrets, and what is to be said of it; a person's own folder is left alone."""
         if task.workspace != "scratch":
             return (), ()
-        kept, warnings = collect_out(workspace, self._brain.config.files_bytes)
+        collected, warnings = collect_out(workspace, self._brain.config.files_bytes)
+        kept = tuple(name for name in collected if not self.redactor.find(name))
         found = self._redact(os.path.join(workspace, "out"), kept)
-        said = (f"a secret was taken out of {', '.join(found)}",) if found else ()
+        said: tuple[str, ...] = (f"a secret was taken out of {', '.join(found)}",) if found else ()
+        if len(kept) < len(collected):
+            said += (f"{len(collected) - len(kept)} not kept, whose name holds a secret",)
         return kept, (*warnings, *said)
 
     def _invocation(self, job: Job, spec: InterfaceSpec) -> Invocation:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
+from brain_daemon.store.queue import Seen, look
 
+_MAX_BYTES = 64 << 10
 VERBS = frozenset({"wake", "pause", "resume", "drain", "stop", "cancel"})
 
 
@@ -43,13 +45,20 @@ def waiting(layout: Layout) -> list[Request]:
         path = os.path.join(layout.control, name)
         if name.startswith(".") or not name.endswith(".json"):
             continue
-        try:
-            with open(path, "rb") as handle:
-                data = json.load(handle)
-            requests.append(Request(str(data["verb"]), path, data.get("task_id"), str(data.get("why", ""))))
-        except (OSError, ValueError, KeyError, TypeError):
-            requests.append(Request("wake", path))
+        seen = look(layout.control, name, _MAX_BYTES)
+        if isinstance(seen, Seen):
+            requests.append(_request(path, seen.data))
     return requests
+
+
+def _request(path: str, data: bytes | None) -> Request:
+    """What a file asks for; one that is none of ours asks to look again, which does no harm."""
+    try:
+        asked = json.loads(data or b"")
+        task_id = asked.get("task_id")
+        return Request(str(asked["verb"]), path, None if task_id is None else str(task_id), str(asked.get("why", "")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Request("wake", path)
 
 
 def discard_all(layout: Layout, files: Files) -> None:

@@ -93,8 +93,14 @@ class Files:
         """Replace `path` as a whole: a reader sees the old bytes or the new ones, after a crash as well."""
         temporary = self._written(path, data, sync=sync)
         self.step("replace", path)
-        with _naming("replacing", path):
-            os.replace(temporary, path)
+        try:
+            with _naming("replacing", path):
+                os.replace(temporary, path)
+        except FileNotFoundError:
+            # Something like `git clean` took the folder: nothing of ours was in it, so it is made again.
+            self.make_folder(os.path.dirname(path))
+            with _naming("replacing", path):
+                os.replace(temporary, path)
 
     def put_new(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Like `put`, but an existing file stays as it is and FileExistsError is raised."""
@@ -175,6 +181,8 @@ class Files:
         folder, name = os.path.split(path)
         hidden = f".{name[:160]}.{os.getpid()}.{next(self._numbers)}{TEMPORARY_SUFFIX}"
         temporary = os.path.join(self.aside or folder, hidden)
+        if not self.aside:
+            self.make_folder(folder)
         self.step("create", temporary)
         with _naming("writing", path):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

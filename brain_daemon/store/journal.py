@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Journal:
         self._path = path
         self._files = files
         self._refuse_empty()
+        if not os.path.exists(path):
+            self._create()
         self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(durable)
@@ -83,22 +86,35 @@ class Journal:
         connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
         version = connection.execute("pragma user_version").fetchone()[0]
         if version == 0:
-            self._create()
-        elif version > SCHEMA_VERSION:
+            raise Damaged(
+                f"the journal {self._path} has no tables, which no crash of this program leaves. Restore it from a backup, "
+                "or move it away: tasks in active/ are then held as interrupted."
+            )
+        if version > SCHEMA_VERSION:
             raise Refused(
                 f"the journal {self._path} has format {version}, this program knows {SCHEMA_VERSION}: "
                 "it was written by a newer release. Upgrade brain-daemon; nothing was changed."
             )
 
     def _create(self) -> None:
+        """Make a journal aside and move it to its place whole: another process may be doing the same, and the first one stays."""
+        aside = f"{self._path}.{os.getpid()}.{uuid.uuid4().hex[:8]}.new"
         script = package_files("brain_daemon.store").joinpath("schema.sql").read_text("utf-8")
-        with self.transaction():
-            if self._connection.execute("pragma user_version").fetchone()[0]:
-                return
+        self._files.step("create journal", aside)
+        connection = sqlite3.connect(aside, isolation_level=None)
+        try:
+            connection.execute("begin immediate")
             for statement in _statements(script):
-                self._connection.execute(statement)
-            self._connection.execute("insert into meta values ('born', ?)", (repr(time.time()),))
-            self._connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+                connection.execute(statement)
+            connection.execute("insert into meta values ('born', ?)", (repr(time.time()),))
+            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+            connection.execute("commit")
+        finally:
+            connection.close()
+        try:
+            self._files.move(aside, self._path)
+        except FileExistsError:
+            self._files.remove(aside)
 
     def close(self) -> None:
         self._connection.close()

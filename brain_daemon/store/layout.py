@@ -27,7 +27,16 @@ def is_task_name(name: str) -> bool:
         return False
     if _TEMPORARY.search(name) or _BESIDE.search(name) or name == "README.md":
         return False
-    return len(os.fsencode(name)) <= MAX_NAME_BYTES
+    return len(os.fsencode(name)) <= MAX_NAME_BYTES and _is_unicode(name)
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether the name's bytes are UTF-8: another name can stand neither in the journal nor in a page."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,9 +149,10 @@ def _lives(process: int) -> bool:
 class Queue:
     """Moves between the folders of one brain. The caller holds the claims lock."""
 
-    def __init__(self, layout: Layout, files: Files) -> None:
+    def __init__(self, layout: Layout, files: Files, limit_bytes: int = MAX_TASK_BYTES) -> None:
         self._layout = layout
         self._files = files
+        self._limit_bytes = limit_bytes
 
     def claim(self, name: str, task_id: str) -> bytes | None:
         """Take pending/`name` into active/ and return its bytes as they are now; None if it is gone or no longer a file to open.
@@ -163,7 +164,7 @@ class Queue:
             self._files.move(os.path.join(self._layout.pending, name), target)
         except FileNotFoundError:
             return None
-        seen = look(self._layout.active, os.path.basename(target))
+        seen = look(self._layout.active, os.path.basename(target), self._limit_bytes)
         if isinstance(seen, Seen) and seen.data is not None:
             return seen.data
         self.give_back(task_id, name)
@@ -186,8 +187,9 @@ class Queue:
         return os.path.join(self._layout.active, f"{task_id}.md")
 
     def active_ids(self) -> list[str]:
-        """Ids of the files in active/."""
-        return [name[: -len(".md")] for name in names(self._layout.active)]
+        """Ids of the regular files in active/; anything else there is none of ours."""
+        folder = self._layout.active
+        return [name[: -len(".md")] for name in names(folder) if isinstance(peek(folder, name), Signature)]
 
     def sweep_temporaries(self) -> None:
         """Remove half-written files of writers that crashed; only names this program gives, and none of a living process."""

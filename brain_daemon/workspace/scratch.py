@@ -15,14 +15,24 @@ def collect_out(workspace: str, limit_bytes: int) -> tuple[tuple[str, ...], tupl
     for path in _files_below(base):
         name = os.path.relpath(path, base)
         size = os.lstat(path).st_size
-        if os.path.islink(path) or not os.path.isfile(path) or total + size > limit_bytes:
+        if os.path.islink(path) or not os.path.isfile(path) or total + size > limit_bytes or not _fits_into_git(name):
             left.append(name)
         else:
             total += size
             kept.append(name)
     if not left:
         return tuple(kept), ()
-    return tuple(kept), (f"not kept (no regular file, or over {limit_bytes} bytes together): {', '.join(left[:20])}",)
+    why = f"no regular file, a name git cannot hold, or over {limit_bytes} bytes together"
+    return tuple(kept), (f"not kept ({why}): {', '.join(map(repr, left[:20]))}",)
+
+
+def _fits_into_git(name: str) -> bool:
+    """Whether git may hold a path of this name: UTF-8, and no part of it git's own."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return not any(part.lower().rstrip(". ") in (".git", "git~1") for part in name.split(os.sep)) and "\n" not in name
 
 
 def _files_below(base: str) -> list[str]:

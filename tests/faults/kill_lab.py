@@ -33,10 +33,12 @@ class Victim:
         self._patient = patient
         self._environment = {**os.environ, **SETTINGS, **settings}
         self._process: subprocess.Popen[bytes] | None = None
+        self._ups_before = 0
         self.log = f"{patient.root}.log"
 
     def start(self) -> None:
         """Start `brain run`; returns at once."""
+        self._ups_before = self._ups()
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "brain_daemon", "--brain", self._patient.root, "run"],
@@ -63,6 +65,16 @@ class Victim:
         self._process.terminate()
         code = self._process.wait(deadline_seconds)
         assert code == 0, f"the daemon ended with {code}:\n{self.said()}"
+
+    def is_up(self) -> bool:
+        """Whether this daemon has recovered what the one before it left, and works."""
+        return self._ups() > self._ups_before
+
+    def _ups(self) -> int:
+        """How many daemons have said in their log that they run."""
+        state = os.path.join(self._patient.root, ".git", "brain")
+        logs = [os.path.join(state, key, "daemon.log") for key in os.listdir(state)] if os.path.isdir(state) else []
+        return sum(Path(log).read_text().count("the daemon runs") for log in logs if os.path.exists(log))
 
     def wait_for(self, condition: Callable[[], bool], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         """Until `condition` holds, while the daemon lives."""

@@ -238,6 +238,10 @@ class Run:
     struck: Operation | None
 
     @property
+    def hung(self) -> bool:
+        return self.code is None and self.error.startswith("it had not ended")
+
+    @property
     def words(self) -> str:
         if self.code is not None:
             return f"ended with {self.code}"
@@ -245,7 +249,7 @@ class Run:
 
 
 def run_daemon(root: str, files: Files | None = None) -> Run:
-    """`brain run --once` in this process and thread. TimeoutError if it does not come to an end."""
+    """`brain run --once` in this process and thread. One that does not come to an end is ended, and the run says so."""
     files = files or Files()
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(_silent_in_loop)
@@ -261,6 +265,8 @@ def run_daemon(root: str, files: Files | None = None) -> Run:
             code = loop.run_until_complete(asyncio.wait_for(supervisor.run(), RUN_SECONDS))
         except Crash:
             pass
+        except TimeoutError:
+            error = f"it had not ended after {RUN_SECONDS:g} s"
         except (StorageError, Bug) as ended:
             error = str(ended)
         finally:
@@ -523,7 +529,7 @@ class Facts:
     @classmethod
     def of(cls, patient: Patient) -> "Facts":
         facts = cls(patient)
-        with contextlib.closing(sqlite3.connect(f"file:{_journal(patient.root)}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(f"file:{journal_of(patient.root)}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             facts.attempts = connection.execute("select * from attempts order by rowid").fetchall()
             facts.questions = connection.execute("select * from questions order by asked_at, id").fetchall()
@@ -547,7 +553,8 @@ class Facts:
         return len(self.places[folder])
 
 
-def _journal(root: str) -> str:
+def journal_of(root: str) -> str:
+    """The path of a brain's journal."""
     state = os.path.join(root, ".git", "brain")
     (key,) = os.listdir(state)
     return os.path.join(state, key, "journal.db")

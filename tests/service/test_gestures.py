@@ -495,7 +495,7 @@ def test_transient_failures_give_a_row_each_and_then_a_result(brain, tmp_path):
     script = (
         f"n=$(cat {counter} 2>/dev/null || echo 0); n=$((n+1)); echo $n > {counter}; [ $n -ge 3 ] && cat || exit 75"
     )
-    more = "errors:\n  - when: exit_code == `75`\n    kind: transient\n    retry_after_seconds: '`0`'\n"
+    more = "errors:\n  - when: exit_code == `75`\n    kind: transient\n    retry_after: '`0`'\n"
     brain.program("flaky", "/bin/sh", "-c", script, more=more)
     brain.drop("job.md", task(interface="flaky"))
     assert brain.run_once() == 0

@@ -129,15 +129,20 @@ async def test_pause_and_resume(brain):
         await daemon.ended("a")
 
 
-async def test_an_answer_ticked_in_the_file_is_acted_on(brain, tmp_path):
+@pytest.mark.parametrize("when", ["while it runs", "before it starts"])
+async def test_an_answer_ticked_in_the_file_is_acted_on(brain, tmp_path, when):
     """A tick in prompts/pending.md runs an interrupted task again; the answer is kept and committed."""
     brain.program("once", "/bin/sh", "-c", f"[ -e {tmp_path}/on ] && echo fine || (touch {tmp_path}/on; sleep 300)")
     brain.drop("job.md")
     async with brain.running(grace="100ms") as daemon:
-        await daemon.until(lambda: (tmp_path / "on").exists(), "it to run")
+        await daemon.until((tmp_path / "on").exists, "it to run")
+    asked = brain.questions.read_text()
+    assert "- [ ] **release**" in asked
+    if when == "before it starts":
+        brain.questions.write_text(asked.replace("- [ ] **release**", "- [x] **release**"))
     async with brain.running() as daemon:
-        await daemon.until(lambda: "- [ ] **release**" in brain.questions.read_text(), "the question")
-        brain.questions.write_text(brain.questions.read_text().replace("- [ ] **release**", "- [x] **release**"))
+        if when == "while it runs":
+            brain.questions.write_text(asked.replace("- [ ] **release**", "- [x] **release**"))
         await daemon.ended("job")
         await daemon.until(lambda: "nothing to answer" in brain.questions.read_text(), "the question to go")
     assert brain.where("job") == ["completed"]

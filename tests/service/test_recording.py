@@ -1,0 +1,138 @@
+"""The recorder's threads: what they gather, what they try again, and how they end."""
+
+import threading
+import time
+
+import pytest
+
+from brain_daemon.model.errors import StorageError
+from brain_daemon.service import recording as module
+from brain_daemon.service.recording import RecorderThread
+from brain_daemon.store.layout import Layout
+
+
+class Fake:
+    """A recorder that counts, and fails when told; `file` takes everything that was remembered."""
+
+    def __init__(self) -> None:
+        self.remembered: list[object] = []
+        self.groups: list[int] = []
+        self.committed = 0
+        self.house = 0
+        self.faults: list[BaseException] = []
+        self.why_owed = None
+        self.lock = threading.Lock()
+
+    def start(self) -> None:
+        self._fail()
+
+    def remember(self, attempt, task) -> None:
+        with self.lock:
+            self.remembered.append(attempt)
+
+    def file(self) -> int:
+        self._fail()
+        with self.lock:
+            count, self.remembered = len(self.remembered), []
+            if count:
+                self.groups.append(count)
+        return count
+
+    def commit(self) -> int:
+        with self.lock:
+            left = sum(self.groups) - self.committed
+            self.committed += left
+        return left
+
+    def keep_house(self, *, now: bool = False) -> None:
+        self.house += now
+
+    def _fail(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+
+
+@pytest.fixture
+def fake():
+    return Fake()
+
+
+@pytest.fixture
+def thread(tmp_path, fake):
+    made = RecorderThread(Layout(str(tmp_path), str(tmp_path), str(tmp_path)), lambda: fake, 0.05, 10, lambda: None)
+    yield made
+    made.stop(10)
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_what_ends_together_is_filed_together(thread, fake):
+    """And a full group does not wait; what was handed in before the start is not lost."""
+    thread.hand_in("early", None)
+    thread.start()
+    for number in range(4):
+        thread.hand_in(number, None)
+    until(lambda: fake.committed == 5)
+    assert len(fake.groups) <= 3
+    began = time.monotonic()
+    for number in range(10):
+        thread.hand_in(number, None)
+    until(lambda: fake.committed == 15)
+    assert time.monotonic() - began < 5
+    until(lambda: not thread.busy)
+
+
+def test_a_disk_error_is_told_and_tried_again(thread, fake, monkeypatch):
+    """At the start and later; nothing is lost."""
+    monkeypatch.setattr(module, "_FAULT_SECONDS", 0.01)
+    fake.faults = [StorageError("no space"), OSError("gone"), StorageError("still no space")]
+    thread.start()
+    thread.hand_in("one", None)
+    until(lambda: fake.committed == 1)
+    until(lambda: thread.fault is None)
+    assert fake.faults == []
+    assert thread.crash is None
+
+
+def test_any_other_error_is_a_crash_the_supervisor_sees(thread, fake):
+    """The threads end, and nobody waits for them for ever."""
+    thread.start()
+    until(lambda: fake.house == 0 and thread._recorder is not None)
+    fake.faults = [ZeroDivisionError("a mistake of ours")]
+    thread.wake()
+    until(lambda: thread.crash is not None)
+    assert isinstance(thread.crash, ZeroDivisionError)
+    assert not thread.busy
+    assert thread.stop(10)
+
+
+def test_a_stop_records_what_there_is_first(thread, fake):
+    """And commits the day files."""
+    thread.start()
+    for number in range(3):
+        thread.hand_in(number, None)
+    assert thread.stop(10)
+    assert fake.committed == 3
+    assert fake.house == 1
+
+
+def test_a_stop_before_it_could_start_ends_it(thread, fake, monkeypatch):
+    """A disk that never answers does not keep the daemon alive."""
+    fake.faults = [StorageError("no")] * 1000
+    thread.start()
+    assert thread.stop(10)
+    assert thread.fault == "no"
+    assert fake.committed == 0
+
+
+def test_why_a_commit_is_owed_is_the_recorders_word(thread, fake):
+    """Nothing is owed before there is one."""
+    assert thread.why_owed is None
+    thread.start()
+    fake.why_owed = "a rebase is in progress"
+    until(lambda: thread.why_owed == "a rebase is in progress")
