@@ -219,10 +219,11 @@ class Filing:
     def _move_unread(self, attempt: Attempt, what: Part, folder: str) -> tuple[str, tuple[Change, ...]]:
         """A file too large to read is moved as it is, and stays out of git."""
         path = os.path.join(folder, f"{attempt.task_id}.md")
-        try:
-            self._files.move(os.path.join(self._layout.active, f"{attempt.task_id}.md"), path)
-        except (FileNotFoundError, FileExistsError):
-            pass  # moved by an earlier pass
+        active = os.path.join(self._layout.active, f"{attempt.task_id}.md")
+        if os.path.lexists(active):
+            if os.path.lexists(path):
+                path = os.path.join(folder, f"{attempt.attempt_id}.md")
+            self._files.move(active, path)
         name = f"{attempt.task_id}.{what.heading.lower()}.md"
         data = document.render_beside(what.values, what.heading, what.text)
         self._put_document(os.path.join(folder, name), data, attempt)

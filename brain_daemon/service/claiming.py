@@ -15,8 +15,9 @@ from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import Refused, StorageError, UserError
 from brain_daemon.model.ids import attempt_id
-from brain_daemon.model.outcome import Ended, Reason
+from brain_daemon.model.outcome import Failed, Reason, TimedOut
 from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.policy.retry import is_blameless, is_transient
 from brain_daemon.record import questions
 from brain_daemon.record.questions import Choice, question_from
 from brain_daemon.service.actions import answer
@@ -73,6 +74,7 @@ class Claimer:
             return None
         spec, claimed_at, notes = taken
         attempt = self._attempt(go.pending, go.task, spec, claimed_at)
+        earlier = self._earlier(attempt)
         job = Job(
             task=go.task,
             choice=go.choice,
@@ -80,19 +82,21 @@ class Claimer:
             why=go.start.reason,
             attempt=attempt,
             notes=(*notes, *go.choice.warnings),
-            ended=self._earlier(attempt),
+            ended=[one.ended for one in earlier if one.ended],
+            tried={one.interface for one in earlier if one.interface and _is_settled(one)},
         )
+        job.ranked = next(self._worker.untried(job), job.ranked)
         job.attempt = replace(attempt, **self._worker.placement(job))
         return job
 
-    def _earlier(self, attempt: Attempt) -> list[Ended]:
-        """How the tries of this task ended that came to nothing before this claim: they count towards what is allowed."""
-        found: list[Ended] = []
+    def _earlier(self, attempt: Attempt) -> list[Attempt]:
+        """The tries of this task that came to nothing before this claim, oldest first: they count towards what is allowed."""
+        found: list[Attempt] = []
         if attempt.number > 1:
             for one in reversed(self._brain.journal.attempts_of(attempt.task_id)):
                 if one.decision is not Decision.AGAIN or one.ended is None:
                     break
-                found.append(one.ended)
+                found.append(one)
         return found[::-1]
 
     def _claim(self, pending: PendingTask, sha256: str) -> tuple[bytes, float, tuple[str, ...]] | None:
@@ -197,6 +201,14 @@ class Claimer:
             _LOG.warning("an answer could not be carried out", extra={"action": "answer", "error": str(error)})
             self._brain.journal.withdraw(question.id)
             return None
+
+
+def _is_settled(attempt: Attempt) -> bool:
+    """Whether an earlier try says something about its interface that waiting does not mend."""
+    outcome = attempt.ended.outcome if attempt.ended else None
+    return isinstance(outcome, TimedOut) or (
+        isinstance(outcome, Failed) and not is_transient(outcome) and not is_blameless(outcome)
+    )
 
 
 def explain(fault: Rejection) -> str:

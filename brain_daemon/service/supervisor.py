@@ -90,6 +90,8 @@ class Supervisor:
         self._checking: set[str] = set()
         self._table_fault = ""
         self._prune_due = 0.0
+        self._orphans: list[asyncio.Task[None]] = []
+        self._crash: Exception | None = None
         self._requests_due = True
         self._questions_due = False
 
@@ -175,7 +177,7 @@ class Supervisor:
     def _adopt(self, recovery: Recovery, orphans: tuple[Orphan, ...]) -> None:
         for orphan in orphans:
             self._intake.active[orphan.attempt.task_id.casefold()] = "active"
-            self._spawn(self._await_orphan(recovery, orphan))
+            self._orphans.append(self._spawn(self._await_orphan(recovery, orphan)))
 
     async def _await_orphan(self, recovery: Recovery, orphan: Orphan) -> None:
         await recovery.wait_for(orphan)
@@ -192,8 +194,11 @@ class Supervisor:
         for adapter in self._adapters.values():
             if isinstance(adapter, ToolAdapter):
                 adapter.close()
-        self._set_state(State.STOPPED)
-        self._board.write(self._state.value, self._jobs)
+        try:
+            self._set_state(State.STOPPED)
+            self._board.write(self._state.value, self._jobs)
+        except StorageError as error:
+            _LOG.error("the last page of the board is not written", extra={"action": "stop", "error": str(error)})
         _LOG.info("the daemon has stopped", extra={"action": "stop"})
 
     def _set_state(self, state: State) -> None:
@@ -259,8 +264,9 @@ class Supervisor:
         return max(0.0, min(dues))
 
     def _is_over(self) -> bool:
-        if self._recorder.crash is not None:
-            raise self._recorder.crash
+        crash = self._recorder.crash or self._crash
+        if crash is not None:
+            raise crash
         if self._jobs or self._tasks:
             return False
         if self._state is State.DRAINING:
@@ -367,9 +373,13 @@ class Supervisor:
 
     def _look_at_agents(self) -> None:
         """What agents hold, so that nothing of that name or against it starts here; and whose lease has run out."""
-        held = {key: named for key, named in in_flight(self._brain).items() if key not in self._jobs}
+        over = {*self._jobs, *self._brain.journal.finishing()}
+        held = {key: named for key, named in in_flight(self._brain).items() if key not in over}
+        gone = self._intake.active.keys() - held.keys() - self._jobs.keys()
         self._intake.active = dict.fromkeys((*held, *self._jobs), "active")
         self._dispatch.conflicts = {k: named for k, named in self._dispatch.conflicts.items() if k in self._jobs} | held
+        for key in gone:
+            self._dispatch.task_ended(key)
         lapses = leases.expired(self._brain, self._find)
         self._board.notice("leases", *(f"{lapse.task_id}: {lapse.message}" for lapse in lapses))
 
@@ -470,11 +480,14 @@ class Supervisor:
         """One durable write for all starts of this tick, then each goes its way; without it none has started."""
         try:
             await self._desk.start([job.attempt for job in jobs])
-        except StorageError as error:
-            self._disk_trouble(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, none of these has started
             for job in jobs:
                 self._jobs.pop(job.task.id.casefold(), None)
                 self._take_back(job.attempt)
+            if not isinstance(error, StorageError):
+                self._crash = error
+                return
+            self._disk_trouble(error)
             return
         for job in jobs:
             self._spawn(self._carry(job))
@@ -654,14 +667,17 @@ class Supervisor:
     def _interrupt_all(self) -> None:
         self._drain_until = None
         self._desk.give_up()
+        for waiting in self._orphans:
+            waiting.cancel()  # their attempts stay `starting`: the next start waits for them again
         for job in self._jobs.values():
             job.stopping = True
             job.cancel.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop_.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -18,7 +18,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -220,8 +220,7 @@ class Worker:
             job.transient_tries += 1
             wait = delay_seconds(outcome, job.transient_tries, jitter, now=ended.finished_at)
             return Again(interface="same", why=outcome.message, delay_seconds=wait)
-        on_limit = job.task.on_limit or OnLimit(config.on_limit)
-        reach = within_reach(job.choice, on_limit=on_limit, tried={*job.tried, job.ranked.name})
+        reach = self.untried(job, job.ranked.name)
         return after(
             ended,
             task=job.task,
@@ -232,6 +231,11 @@ class Worker:
             blameless_so_far=sum(is_blameless(one.outcome) for one in job.ended[:-1]),
             jitter=jitter,
         )
+
+    def untried(self, job: Job, *also: str) -> Iterator[Ranked]:
+        """The interfaces the job may still go to, in order; `also` count as tried."""
+        on_limit = job.task.on_limit or OnLimit(self._brain.config.on_limit)
+        return within_reach(job.choice, on_limit=on_limit, tried={*job.tried, *also})
 
     def _next_attempt(self, job: Job) -> Attempt:
         """The following try of the same claim."""

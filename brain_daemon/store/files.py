@@ -91,24 +91,24 @@ class Files:
 
     def put(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Replace `path` as a whole: a reader sees the old bytes or the new ones, after a crash as well."""
+        # Something like `git clean` may have taken the folder: it is made again.
+        self.make_folder(os.path.dirname(path))
         temporary = self._written(path, data, sync=sync)
-        self.step("replace", path)
         try:
+            self.step("replace", path)
             with _naming("replacing", path):
                 os.replace(temporary, path)
-        except FileNotFoundError:
-            # Something like `git clean` took the folder: nothing of ours was in it, so it is made again.
-            self.make_folder(os.path.dirname(path))
-            with _naming("replacing", path):
-                os.replace(temporary, path)
+        except Exception:
+            _unlink_quietly(temporary)
+            raise
 
     def put_new(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Like `put`, but an existing file stays as it is and FileExistsError is raised."""
         temporary = self._written(path, data, sync=sync)
         try:
             self.move(temporary, path)
-        except FileExistsError:
-            self.remove(temporary)
+        except Exception:
+            _unlink_quietly(temporary)
             raise
 
     def move(self, source: str, target: str) -> None:
@@ -141,8 +141,12 @@ class Files:
         if os.path.isdir(path):
             return
         self.step("make folder", path)
-        with _naming("creating folder", path):
+        try:
             os.makedirs(path, mode, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"creating folder {path} failed: {error.strerror}. What stands in its way must be moved."
+            ) from error
 
     def sync_folders(self, paths: Iterable[str]) -> None:
         """Make the names in these folders durable, in the order given."""
@@ -181,9 +185,15 @@ class Files:
         folder, name = os.path.split(path)
         hidden = f".{name[:160]}.{os.getpid()}.{next(self._numbers)}{TEMPORARY_SUFFIX}"
         temporary = os.path.join(self.aside or folder, hidden)
-        if not self.aside:
-            self.make_folder(folder)
         self.step("create", temporary)
+        try:
+            self._write_temporary(temporary, data, path, sync=sync)
+        except Exception:
+            _unlink_quietly(temporary)  # on a full disk each try would leave one more
+            raise
+        return temporary
+
+    def _write_temporary(self, temporary: str, data: bytes, path: str, *, sync: bool) -> None:
         with _naming("writing", path):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
@@ -193,12 +203,19 @@ class Files:
                     _sync(descriptor)
             finally:
                 os.close(descriptor)
-        return temporary
 
     def write(self, descriptor: int, data: bytes, path: str) -> None:
         """All of `data` into an open file; the crash lab tears it here."""
         self.step("write", path)
         _write_all(descriptor, data)
+
+
+def _unlink_quietly(temporary: str) -> None:
+    """Take a file under construction away after a failure; what cannot be taken away is swept at the next start."""
+    try:
+        os.unlink(temporary)
+    except OSError:
+        pass
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -222,6 +222,13 @@ class Journal:
         )
         return [row[0] for row in rows]
 
+    def finishing(self) -> set[str]:
+        """casefolded ids of the tasks that have ended and are being recorded."""
+        rows = self._connection.execute(
+            "select task_id from attempts where state in ('ended', 'recorded') and decision = 'finish'"
+        )
+        return {row[0].casefold() for row in rows}
+
     def attempts_of(self, task_id: str) -> list[Attempt]:
         return self._attempts("where task_id = ? order by number, rowid", task_id)
 

@@ -2,7 +2,7 @@
 
 A daemon in a process of its own works on tasks whose tool writes each start to a synced file outside the brain. It is killed
 at a random time after its start, or a little after it has started a random number of tasks; then the next one is started. The last
-one works everything off, and `lab.violations` compares witness, folders, journal, ledger and git.
+one works everything off, and `promises.violations` compares witness, folders, journal, ledger and git.
 """
 
 import argparse
@@ -19,8 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a program, this file is not below a known folder
 
-from tests.faults.lab import Facts, Patient, Scenario, Ward, violations
+from tests.faults.promises import Facts, violations
 from tests.faults.scenarios import echo
+from tests.faults.ward import Patient, Scenario, Ward
 
 DEADLINE_SECONDS = 120.0
 SETTINGS = {"BRAIN_SETTLE": "0s", "BRAIN_GROUP": "20ms", "BRAIN_SCAN": "1s", "BRAIN_PARALLEL": "8", "BRAIN_GRACE": "1s"}

@@ -1,6 +1,6 @@
 """What the crash lab lets a daemon work on when it strikes."""
 
-from tests.faults.lab import WITNESS, Scenario
+from tests.faults.ward import WITNESS, Scenario
 
 _ECHO = """\
 ---

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.kill_lab import Victim, ended, running
-from tests.faults.lab import Facts, Scenario, Ward, violations
+from tests.faults.promises import Facts, violations
 from tests.faults.scenarios import echo
+from tests.faults.ward import Scenario, Ward
 
 TASKS = 1000
 

@@ -12,8 +12,10 @@ import pytest
 
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
-from tests.faults.lab import Facts, Fault, FaultyFiles, Operation, Patient, Scenario, Ward, run_daemon, violations
+from tests.faults.lab import Fault, FaultyFiles, Operation, run_daemon
+from tests.faults.promises import Facts, violations
 from tests.faults.scenarios import EVERY, THREE, UNREPEATABLE
+from tests.faults.ward import Patient, Scenario, Ward
 
 SEED = int(os.environ.get("SEED", "1"))
 EVERYTHING = os.environ.get("BRAIN_CRASH_LAB") == "all"

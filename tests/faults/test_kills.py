@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.kill_lab import Victim, ended, running, session, starts
-from tests.faults.lab import WITNESS, Scenario, Ward, violations
+from tests.faults.promises import violations
+from tests.faults.ward import WITNESS, Scenario, Ward
 
 SEED = int(os.environ.get("SEED", "1"))
 

@@ -6,8 +6,10 @@ import signal
 import pytest
 
 from tests.faults.kill_lab import Victim, ended, running, starts
-from tests.faults.lab import WITNESS, Fault, FaultyFiles, Scenario, Ward, run_daemon, violations
+from tests.faults.lab import Fault, FaultyFiles, run_daemon
+from tests.faults.promises import violations
 from tests.faults.scenarios import THREE
+from tests.faults.ward import WITNESS, Scenario, Ward
 
 EVERYTHING = os.environ.get("BRAIN_CRASH_LAB") == "all"
 _SLEEPER = f"""\
