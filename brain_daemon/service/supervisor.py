@@ -658,6 +658,8 @@ class Supervisor:
         if self._state is not State.DRAINING:
             self._set_state(State.DRAINING)
             self._drain_until = time.monotonic() + self._brain.config.drain_seconds
+            for waiting in self._orphans:
+                waiting.cancel()  # a dead daemon's programs go on; the next start waits for them again
             self._wake.set()
 
     def _finish_drain(self, now: float) -> None:
@@ -667,8 +669,6 @@ class Supervisor:
     def _interrupt_all(self) -> None:
         self._drain_until = None
         self._desk.give_up()
-        for waiting in self._orphans:
-            waiting.cancel()  # their attempts stay `starting`: the next start waits for them again
         for job in self._jobs.values():
             job.stopping = True
             job.cancel.set()

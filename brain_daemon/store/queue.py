@@ -187,9 +187,13 @@ class Queue:
         return os.path.join(self._layout.active, f"{task_id}.md")
 
     def active_ids(self) -> list[str]:
-        """Ids of the regular files in active/; anything else there is none of ours."""
-        folder = self._layout.active
-        return [name[: -len(".md")] for name in names(folder) if isinstance(peek(folder, name), Signature)]
+        """Ids of the regular files in active/, also of one that has a second name yet; anything else there is none of ours."""
+        with os.scandir(self._layout.active) as entries:
+            return [
+                entry.name[: -len(".md")]
+                for entry in entries
+                if is_task_name(entry.name) and entry.is_file(follow_symlinks=False)
+            ]
 
     def sweep_temporaries(self) -> None:
         """Remove half-written files of writers that crashed; only names this program gives, and none of a living process."""

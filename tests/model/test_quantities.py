@@ -87,7 +87,7 @@ def test_what_is_no_duration_is_refused_with_the_allowed_forms(text):
         ("20261120T201500Z", EVENING),
         (" 2026-11-20T20:15:00.5Z ", EVENING + 0.5),
         ("2026-11-20", EVENING - 72_900),
-        ("0001-01-01T00:00:00+14:00", -62135647200.0),
+        ("1970-01-01", 0.0),
     ],
 )
 def test_an_instant_is_read_as_utc_unless_it_names_a_zone(text, epoch):
@@ -194,7 +194,7 @@ def test_a_duration_is_shown_in_its_two_largest_units(seconds, text):
     assert format_duration(seconds) == text
 
 
-@given(st.floats(min_value=-62135596800, max_value=253402300799))
+@given(st.floats(min_value=0, max_value=253370764799))
 def test_an_instant_shown_is_read_back_to_its_second(epoch):
     """format_instant and parse_instant are inverse on whole seconds."""
     shown = format_instant(epoch)
@@ -222,3 +222,10 @@ def test_readers_raise_nothing_but_value_error(text, read):
     except ValueError:
         value = None
     assert value is None or read is parse_instant or value >= 0
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00"])
+def test_an_instant_no_clock_can_show_is_refused(text):
+    """It would have to be printed in another zone, where it has no year."""
+    with pytest.raises(ValueError, match="ISO date or time"):
+        parse_instant(text)

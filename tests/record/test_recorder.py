@@ -16,7 +16,7 @@ from brain_daemon.store.locks import recording
 SPEC = b"# Title\n\nDo it.\n"
 
 
-class Stop(Exception):
+class Stop(BaseException):
     """The machine dies here."""
 
 

@@ -7,6 +7,7 @@ import pytest
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import StorageError
 from brain_daemon.model.outcome import FREE, Ended, Status, Succeeded
+from brain_daemon.service import desk as desk_module
 from brain_daemon.service.desk import Desk
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
@@ -84,20 +85,38 @@ async def test_an_end_without_a_start_is_told_when_it_is_durable(journal):
     assert [one.attempt_id for one in told] == ["t1.a1.00000000"]
 
 
-async def test_a_refused_transaction_is_told_to_all_who_wait_and_to_nobody_else(journal, files):
-    """No outcome is announced that is not durable; the next transaction is a new one."""
+async def test_a_refused_start_is_told_to_all_who_wait(journal, files):
+    """Nothing has started then; the next transaction is a new one."""
+    desk = Desk(journal, lambda *_: None)
+    files.refuse = 1
+    answers = await asyncio.gather(*(desk.start([attempt(number)]) for number in (1, 2)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StorageError, StorageError]
+    assert journal.ids_in(AttemptState.STARTING, -1) == []
+    await desk.start([attempt(1)])
+    assert journal.ids_in(AttemptState.STARTING, -1) == ["t1.a1.00000000"]
+
+
+async def test_a_refused_end_is_tried_until_it_is_durable(journal, files, monkeypatch):
+    """What has run cannot be run again; no outcome is announced before, and each one once."""
+    monkeypatch.setattr(desk_module, "_AGAIN_SECONDS", 0.001)
     told: list[str] = []
     desk = Desk(journal, lambda one, _: told.append(one.attempt_id))
     await desk.start([attempt(1), attempt(2)])
+    files.refuse = 3
+    await asyncio.gather(*(desk.end(ended(attempt(number)), None) for number in (1, 2)))
+    assert sorted(told) == ["t1.a1.00000000", "t2.a1.00000000"]
+    assert len(journal.ids_in(AttemptState.ENDED, -1)) == 2
+
+
+async def test_a_daemon_that_must_end_waits_for_no_disk(journal, files):
+    """The attempt stays `starting`: interrupted, which is the truth."""
+    desk = Desk(journal, lambda *_: None)
+    await desk.start([attempt(1)])
     files.refuse = 1
-    answers = await asyncio.gather(
-        *(desk.end(ended(attempt(number)), None) for number in (1, 2)), return_exceptions=True
-    )
-    assert [type(answer) for answer in answers] == [StorageError, StorageError]
-    assert told == []
-    assert len(journal.ids_in(AttemptState.STARTING, -1)) == 2
-    await desk.end(ended(attempt(1)), None)
-    assert told == ["t1.a1.00000000"]
+    desk.give_up()
+    with pytest.raises(StorageError):
+        await desk.end(ended(attempt(1)), None)
+    assert journal.ids_in(AttemptState.STARTING, -1) == ["t1.a1.00000000"]
 
 
 async def test_a_waiter_that_is_cancelled_does_not_take_the_others_with_it(journal):
