@@ -30,9 +30,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import git
-from brain_daemon.service.creation import init
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+
+from brain_daemon.service.creation import init
 
 TEXT = "# Shout {n}\n\nPlease shout this line, number {n}.\n"
 DEADLINE_SECONDS = 300.0
