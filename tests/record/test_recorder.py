@@ -140,9 +140,7 @@ def test_each_outcome_has_its_own_commit_with_its_own_paths(brain, opened):
     assert any(path.startswith("logs/costs/") for path in touched["t2"])
 
 
-@pytest.mark.parametrize(
-    ("edited", "spec"), [(b"changed\n", SPEC), ("gone", SPEC), (None, b"\0binary\xff")]
-)
+@pytest.mark.parametrize(("edited", "spec"), [(b"changed\n", SPEC), ("gone", SPEC), (None, b"\0binary\xff")])
 def test_a_death_at_any_step_is_made_good_by_the_next_recorder(brain, opened, edited, spec):
     """B13, B14: one file, one row, one commit, whatever was done before, and whatever became of the active file."""
     started = None if spec != SPEC else time.time()
