@@ -22,7 +22,7 @@ _EVERY_SECONDS = 1.0
 
 
 class BoardWriter:
-    """Writes the board of one daemon. `asked` remembers which questions stand."""
+    """Writes the board of one daemon."""
 
     def __init__(self, brain: Brain, intake: Intake, dispatch: Dispatch) -> None:
         self._brain = brain
@@ -35,7 +35,6 @@ class BoardWriter:
         self._midnight = 0.0
         self._done: Counter[str] = Counter()
         self._known_usd = Decimal(0)
-        self.asked: set[str] = set()
         self.due: float | None = None
 
     def notice(self, about: str, *sentences: str) -> None:

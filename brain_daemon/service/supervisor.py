@@ -31,14 +31,14 @@ from brain_daemon.model.outcome import Reason, Status
 from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.retry import Again, Ask, Finish
-from brain_daemon.record.questions import Question, QuestionKind
 from brain_daemon.service import inquiries, leases
 from brain_daemon.service.agents import in_flight
+from brain_daemon.service.asker import Asker
 from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
 from brain_daemon.service.desk import Desk
-from brain_daemon.service.dispatch import Dispatch, Fail, Go, Held
+from brain_daemon.service.dispatch import Dispatch, Fail, Go
 from brain_daemon.service.intake import Intake, vocabulary
 from brain_daemon.service.meter import Meter
 from brain_daemon.service.pruning import prune
@@ -55,7 +55,6 @@ _SCANNED_A_TICK = 2_000
 _DISK_PAUSE_SECONDS = 5.0
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
-_ABOUT_HELD = frozenset({QuestionKind.NO_INTERFACE, QuestionKind.SECRET})
 
 
 class State(StrEnum):
@@ -83,7 +82,6 @@ class Supervisor:
         self._scan_due = 0.0
         self._scan_now = True
         self._interfaces_due = 0.0
-        self._interrupting = False
         self._drain_until: float | None = None
         self._disk_fault: str | None = None
         self._disk_due = 0.0
@@ -93,7 +91,6 @@ class Supervisor:
         self._orphans: list[asyncio.Task[None]] = []
         self._crash: Exception | None = None
         self._requests_due = True
-        self._questions_due = False
 
     async def run(self) -> int:
         """Until stopped, or with `once` until nothing more can be done; 1 if a task failed with `once`, else 0."""
@@ -122,6 +119,14 @@ class Supervisor:
         today = time.strftime("%Y-%m-%d", time.gmtime())
         self._meter = Meter(map(CostRow.from_values, brain.journal.outcomes(day=today)))
         self._dispatch = Dispatch(brain.config, self._intake, self._registry, self._meter)
+        self._recorder = RecorderThread(
+            brain.layout,
+            lambda: brain.recorder(self._registry, lambda: self._state.value),
+            brain.config.group_seconds,
+            brain.config.group_size,
+            self._wake_soon,
+        )
+        self._asker = Asker(brain.journal, self._registry, self._intake, self._dispatch, self._recorder.wake)
         self._use(self._read_table())
         self._intake.running = self._jobs
         self._intake.look_again()
@@ -133,13 +138,6 @@ class Supervisor:
         self._worker = Worker(brain, self._desk, self._adapters, redactor, self._find, self._meter.started)
         self._claimer = Claimer(brain, self._intake, self._worker)
         self._board = BoardWriter(brain, self._intake, self._dispatch)
-        self._recorder = RecorderThread(
-            brain.layout,
-            lambda: brain.recorder(self._registry, lambda: self._state.value),
-            brain.config.group_seconds,
-            brain.config.group_size,
-            self._wake_soon,
-        )
         self._recorder.start()
         self._recorder.wake()
         self._watch_folders()
@@ -242,7 +240,7 @@ class Supervisor:
         if self._state is State.RUNNING and self._brain.config.enabled:
             if len(self._dispatch) and self._may_start():
                 self._start_what_may()
-            self._withdraw_settled()
+            self._asker.withdraw_settled()
         self._finish_drain(now)
 
     def _patience(self) -> float:
@@ -363,7 +361,7 @@ class Supervisor:
             self._dispatch.changed(name)
             found += 1
         self._scan_now = found >= _SCANNED_A_TICK
-        self._requests_due = self._questions_due = True
+        self._requests_due = self._asker.due = True
         self._take_answers()
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
         self._look_at_agents()
@@ -416,7 +414,7 @@ class Supervisor:
         table = self._read_table()
         if changed or table != self._dispatch.table:
             self._use(table)
-            self._questions_due = True
+            self._asker.due = True
             self._recorder.wake()
         for spec in self._registry.unchecked():
             if spec.sha256 not in self._checking:
@@ -436,21 +434,16 @@ class Supervisor:
         """Other interfaces or another table: choices, the words that tasks may use, and questions follow."""
         self._intake.vocabulary = vocabulary(self._registry, table)
         self._dispatch.interfaces_changed(table)
-        self._settle_interface_questions()
-
-    def _settle_interface_questions(self) -> None:
-        for name, entry in self._registry.entries.items():
-            if entry.approved:
-                inquiries.withdraw_about(self._brain.journal, name, QuestionKind.APPROVAL)
-            else:
-                inquiries.ask(self._brain.journal, inquiries.approval(name))
+        self._asker.about_interfaces()
 
     # starting
 
     def _start_what_may(self) -> None:
         free = self._brain.config.parallel - len(self._jobs)
         picks = self._dispatch.pick(free, Counter(job.ranked.name for job in self._jobs.values()))
-        self._ask_about_held()
+        if self._brain.config.on_no_interface == "fail":
+            self._fail_those_nobody_can_do()
+        self._asker.about_held()
         if not picks:
             return
         jobs, ended = self._take(picks)
@@ -563,44 +556,11 @@ class Supervisor:
         )
         return True
 
-    def _ask_about_held(self) -> None:
-        """Questions for what only a person or a new interface can free; each is asked once."""
+    def _fail_those_nobody_can_do(self) -> None:
+        """Only where the person set `on_no_interface = "fail"`."""
         for name, held in list(self._dispatch.held.items()):
-            if held.nobody is not None and self._brain.config.on_no_interface == "fail" and name in self._intake.tasks:
+            if held.nobody is not None and name in self._intake.tasks:
                 self._close_as_nobody(name, held.reason)
-            elif question := self._question_about(name, held):
-                self._asked(question)
-
-    def _question_about(self, name: str, held: Held) -> Question | None:
-        pending = self._intake.tasks.get(name)
-        if pending is None:
-            return None
-        if held.nobody is not None:
-            return inquiries.nobody(pending.id, held.nobody)
-        return None if pending.finding is None else inquiries.secret(pending.id, pending.finding)
-
-    def _withdraw_settled(self) -> None:
-        """Questions about held tasks go when nothing is held for their reason any more; looked at when all tasks are judged."""
-        if not self._questions_due or len(self._dispatch) or self._intake.next_due is not None:
-            return
-        self._questions_due = False
-        held = self._dispatch.held.items()
-        wanted = {question.id for name, one in held if (question := self._question_about(name, one))}
-        stale = [
-            key
-            for key, (document, _) in self._brain.journal.questions().items()
-            if document["kind"] in _ABOUT_HELD and key not in wanted
-        ]
-        for key in stale:
-            self._brain.journal.withdraw(key)
-            self._board.asked.discard(key)
-        if stale:
-            self._recorder.wake()
-
-    def _asked(self, question: Question) -> None:
-        if question.id not in self._board.asked and inquiries.ask(self._brain.journal, question):
-            self._recorder.wake()
-        self._board.asked.add(question.id)
 
     def _close_as_nobody(self, name: str, reason: str) -> None:
         pending = self._intake.tasks[name]
