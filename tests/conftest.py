@@ -22,6 +22,10 @@ from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.template import template_files
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts what it puts into the background so, and every child would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FAST = {"settle": "0s", "group": "20ms", "scan": "1s"}
 DEADLINE_SECONDS = 30.0
 

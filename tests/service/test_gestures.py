@@ -368,8 +368,8 @@ async def test_a_corrected_file_with_the_same_id_runs(echoing):
 
 async def test_not_before_is_held_until_its_time(echoing):
     """It is held with its time, and starts when that has come."""
-    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
     async with echoing.running(scan="60s") as daemon:
+        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
         echoing.drop("later.md", task(not_before=soon))
         await daemon.until(lambda: "not before" in daemon.held().get("later.md", ""), "the hold")
         await daemon.ended("later")
