@@ -118,7 +118,7 @@ class Filing:
         paths += sorted(os.path.join(metrics, name) for name in os.listdir(metrics) if name.endswith(".json"))[-2:]
         paths += [os.path.join(self._layout.context, "usage.md")]
         paths += [os.path.join(self._layout.prompts, name) for name in ("pending.md", "answered.md")]
-        return {self._layout.relative(path): data for path in paths if (data := _read(path))}
+        return {self._layout.relative(path): data for path in paths if (data := _page(path))}
 
     # one group
 
@@ -361,7 +361,7 @@ class Filing:
         if data == self._questions:
             return
         path = os.path.join(self._layout.prompts, "pending.md")
-        found = _read(path)
+        found = _page(path)
         if chosen(parse_ticks(found), asked):
             return  # an answer stands in it that nobody has acted on yet
         if found != data and (found or asked):
@@ -374,7 +374,7 @@ class Filing:
         signature = sign(os.stat(path)) if os.path.exists(path) else None
         if signature != self._answered:
             self._answered = signature
-            self._note([(path, _read(path))] if signature else [])
+            self._note([(path, _page(path))] if signature else [])
 
     def _put_whole(self, path: str, data: bytes) -> None:
         self._files.put(path, data, sync=False)
@@ -405,6 +405,14 @@ def _names_of(attempt: Attempt, heading: str) -> tuple[str, str]:
 
 def _read(path: str) -> bytes:
     return read_regular(path)
+
+
+def _page(path: str) -> bytes:
+    """A page of ours as it stands; what somebody put in its place (a FIFO, a folder) counts as nothing, and is replaced."""
+    try:
+        return read_regular(path)
+    except StorageError:
+        return b""
 
 
 def _is_of(attempt: Attempt, found: bytes) -> bool:
