@@ -14,8 +14,8 @@ from enum import StrEnum
 
 import psutil
 
-from brain_daemon.service.snapshot import lock_is_held
 from brain_daemon.store.files import Files
+from brain_daemon.store.probe import lock_is_held
 
 if sys.platform == "linux":
     from brain_daemon.adapters import procfs as table

@@ -8,7 +8,6 @@ Failures: a journal that cannot be read is said in `trouble` and the folders are
 be listed is an OSError, since that is not an empty one.
 """
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from decimal import Decimal
 from typing import Any
 
 from brain_daemon.store.layout import Layout, is_task_name
+from brain_daemon.store.probe import lock_is_held
 
 MAX_ACTIVE = 500
 MAX_ENDED = 10_000
@@ -153,21 +153,6 @@ def task_names(folder: str) -> list[str]:
             return [entry.name for entry in entries if is_task_name(entry.name)]
     except FileNotFoundError:
         return []
-
-
-def lock_is_held(path: str) -> bool:
-    """Whether somebody holds a lock of store/locks.py. The probe is shared and lasts some microseconds."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 @contextmanager

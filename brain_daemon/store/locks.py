@@ -7,7 +7,6 @@ only closed.
 Failures: a lock held by another raises `Occupied` that names the holder as far as it is known.
 """
 
-import fcntl
 import json
 import os
 import time
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 from brain_daemon.model.errors import Occupied
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
+from brain_daemon.store.probe import lock_is_held
 
 _PROBE_SECONDS = 0.2
 
@@ -87,24 +87,9 @@ def running_daemon(layout: Layout) -> Holder | None:
 
     The lock decides; a held lock whose holder file is missing is still a running daemon (pid 0).
     """
-    if not is_held(os.path.join(layout.state, "brain.lock")):
+    if not lock_is_held(os.path.join(layout.state, "brain.lock")):
         return None
     return read_holder(layout) or Holder(0, os.uname().nodename, psutil.boot_time())
-
-
-def is_held(path: str) -> bool:
-    """Whether somebody holds the lock on this file. The look is shared with others and lasts some microseconds."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 @contextmanager

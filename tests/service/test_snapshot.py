@@ -13,6 +13,7 @@ from brain_daemon.model.outcome import CostBasis, Status
 from brain_daemon.service import snapshot
 from brain_daemon.store.files import Files
 from brain_daemon.store.locks import BrainLock
+from brain_daemon.store.probe import lock_is_held
 
 
 @pytest.fixture
@@ -104,11 +105,11 @@ def test_the_lock_decides_whether_a_daemon_runs_and_the_journal_says_what_it_doe
 def test_the_probe_of_a_lock_does_not_keep_it(tmp_path):
     """Looking at a free lock leaves it free, and a held one is seen as held."""
     path = tmp_path / "x.lock"
-    assert not snapshot.lock_is_held(str(path))
+    assert not lock_is_held(str(path))
     with path.open("wb") as handle:
-        assert not snapshot.lock_is_held(str(path))
+        assert not lock_is_held(str(path))
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert snapshot.lock_is_held(str(path))
+        assert lock_is_held(str(path))
 
 
 def test_a_journal_that_cannot_be_read_is_said_and_the_folders_told_all_the_same(brain, layout):

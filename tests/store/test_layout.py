@@ -55,18 +55,18 @@ def test_no_name_is_too_strange_to_be_judged(name):
 def test_a_layout_has_absolute_paths_only():
     """A relative one would depend on where the program was started."""
     with pytest.raises(ValueError, match="absolute"):
-        Layout("brain", "/state", "/work")
+        Layout("brain", "/state", "/agents")
 
 
 def test_every_place_is_inside_its_own_tree():
     """Tasks and logs in the brain, runtime state in the state folder, workspaces apart from both."""
-    layout = Layout("/brain", "/state", "/work")
+    layout = Layout("/brain", "/state", "/agents")
     assert layout.relative(layout.pending) == "brain/tasks/pending"
     assert layout.ended("completed") == layout.completed
     assert layout.ended("failed") == layout.failed
     assert layout.journal.startswith("/state/")
     assert layout.attempt("t.a1.x").startswith("/state/")
-    assert layout.workspace("t.a1.x").startswith("/work/")
+    assert layout.workspace("t.a1.x").startswith("/agents/")
     assert all(path.startswith(("/brain/", "/state/")) for path in layout.folders())
     assert {layout.pending, layout.active, layout.completed, layout.failed, layout.control, layout.aside} <= set(
         layout.folders()
