@@ -300,6 +300,9 @@ class Committer:
 
     def _settle(self, git: Git) -> None:
         """Undo an unfinished group and remove what is ours; after any step of it, it may begin again."""
+        # A git that was killed leaves the lock of the ref it was writing. This ref is ours alone, and so is this moment.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.repository.common_dir, f"{self._staging}.lock"))
         staged = git.run("rev-parse", "--quiet", "--verify", self._staging, accept=(0, 1)).decode().strip()
         if staged and self._index.is_placed() and self._is_behind(git, staged):
             if not self._index.is_ours():

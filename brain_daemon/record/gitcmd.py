@@ -21,6 +21,7 @@ from typing import NamedTuple, Self
 from brain_daemon.model.errors import GitError, UserError
 
 DEADLINE_SECONDS = 30.0
+_POLITE_SECONDS = 2.0
 _FLAGS = tuple(
     part
     for setting in (
@@ -219,10 +220,16 @@ def _talk(process: subprocess.Popen[bytes], name: str, data: bytes, seconds: flo
 
 
 def _stop(process: subprocess.Popen[bytes]) -> bool:
-    """Kill git and what it started, which may hold its pipes open; False if it had ended."""
+    """End git and what it started, which may hold its pipes open; False if it had ended.
+
+    Told to end, git takes its own lock files along; killed, it leaves them, and every later git would stumble over them.
+    """
     if process.poll() is not None:
         return False
     with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLITE_SECONDS)
         os.killpg(process.pid, signal.SIGKILL)
     return True
 

@@ -1152,3 +1152,16 @@ def test_a_failure_at_any_step_is_owed_and_undone(tmp_path):
 
 def _full() -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_the_lock_that_a_killed_git_left_on_our_own_ref_holds_up_no_commit(tmp_path):
+    """Git dies with its lock file in place; whoever recovers takes that one away, and the next group goes through."""
+    brain = make(tmp_path / "repo")
+    committed(brain.committer().commit([brain.plan("one")]))
+    committer = brain.committer()
+    place = brain.git_dir() / f"{committer._staging}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+    assert isinstance(committer.commit([brain.plan("two")]), Owed)
+    committed(committer.commit([brain.plan("two")]))
+    assert not place.exists()
