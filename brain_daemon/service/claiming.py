@@ -9,6 +9,7 @@ import logging
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from brain_daemon.model import document
@@ -44,7 +45,7 @@ class Claimer:
         self._worker = worker
         self._queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
 
-    def take(self, picks: list[Go | Fail]) -> tuple[list[Job], list[Closed]]:
+    def take(self, picks: Sequence[Go | Fail]) -> tuple[list[Job], list[Closed]]:
         """Claim what was picked: jobs to start, and tasks that have ended without one."""
         jobs: list[Job] = []
         closed: list[Closed] = []

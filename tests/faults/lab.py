@@ -345,7 +345,7 @@ def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> 
 
 
 def _end_threads(supervisor: Supervisor) -> None:
-    watch, recorder = getattr(supervisor, "_watch", None), getattr(supervisor, "_recorder", None)
+    watch, recorder = getattr(supervisor, "_lookout", None), getattr(supervisor, "_recorder", None)
     if watch is not None:
         watch.close()
     if recorder is not None and recorder._thread.ident is not None:

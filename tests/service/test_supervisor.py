@@ -11,8 +11,9 @@ import pytest
 
 from brain_daemon.model.errors import Damaged, Occupied, StorageError
 from brain_daemon.service import actions
+from brain_daemon.service import jobs as jobs_module
 from brain_daemon.service import supervisor as supervisor_module
-from brain_daemon.service.supervisor import Supervisor
+from brain_daemon.service.lookout import Lookout
 from brain_daemon.store import control, locks
 from brain_daemon.store import watch as watch_module
 from brain_daemon.store.files import Files
@@ -180,7 +181,7 @@ async def test_where_no_events_arrive_polling_takes_over(brain, monkeypatch):
     monkeypatch.setattr(watch_module.Watch.start, "__defaults__", (0.1,))
     brain.echo()
     async with brain.running(scan="60s") as daemon:
-        assert daemon.supervisor._watch.kind == "polling"
+        assert daemon.supervisor._lookout.watch.kind == "polling"
         brain.drop("a.md")
         await daemon.ended("a")
 
@@ -191,15 +192,15 @@ async def test_an_overflow_leads_to_a_scan(brain, monkeypatch):
     async with brain.running(scan="60s") as daemon:
         monkeypatch.setattr(daemon.supervisor, "_take_pending", lambda *_: None)
         brain.drop("a.md")
-        await daemon.until(lambda: not daemon.supervisor._hints, "the hints to be lost")
+        await daemon.until(lambda: not daemon.supervisor._lookout, "the hints to be lost")
         assert brain.where("a") == ["pending"]
-        daemon.supervisor._on_event(Hint.OVERFLOW, "")
+        daemon.supervisor._lookout._on_event(Hint.OVERFLOW, "")
         await daemon.ended("a")
 
 
 async def test_with_every_event_lost_a_task_is_seen_within_one_scan_interval(brain, monkeypatch):
     """The scan is the truth; a hint only makes it faster."""
-    monkeypatch.setattr(Supervisor, "_on_event", lambda *_: None)
+    monkeypatch.setattr(Lookout, "_on_event", lambda *_: None)
     brain.echo()
     async with brain.running(scan="200ms") as daemon:
         brain.drop("a.md")
@@ -280,7 +281,7 @@ async def test_a_disk_that_refuses_a_claim_loses_no_task(brain, monkeypatch, whi
 async def test_another_process_that_holds_the_claims_lock_delays_and_ends_nothing(brain, monkeypatch):
     """A claimer that was stopped in the middle keeps tasks waiting, not the daemon from living."""
     monkeypatch.setattr(supervisor_module, "_DISK_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(supervisor_module, "_CLAIM_SECONDS", 0.05)
+    monkeypatch.setattr(jobs_module, "_CLAIM_SECONDS", 0.05)
     brain.echo()
     async with brain.running(scan="60s") as daemon:
         layout = daemon.brain.layout
