@@ -7,13 +7,22 @@ whatever the interface said meanwhile.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol
 
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.model.interface import InterfaceSpec
-from brain_daemon.model.outcome import Ended
+from brain_daemon.model.outcome import Ended, Usage
 from brain_daemon.model.task import Permissions, TaskSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """What earlier attempts of the same client session were charged: a client that reports totals reports it once more."""
+
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +30,9 @@ class Invocation:
     """One call of an interface, complete: plain values only, so that it could be made on another machine.
 
     `folder` holds the attempt's raw output and lock, `workspace` is where the agent works; durations are seconds.
-    `environment` is the daemon's own, from which a child is given little.
+    `environment` is the daemon's own, from which a child is given little. With `client_session` the call goes on in that
+    session, whose earlier attempts were `charged` so far; `answer` is what a person said to the question of the last one.
+    `budget_usd` is what the call may cost at most; an adapter that sees the cost grow ends it there.
     """
 
     attempt_id: str
@@ -38,6 +49,10 @@ class Invocation:
     inactivity_seconds: float | None = None
     grace_seconds: float = 5.0
     output_bytes: int = 64 << 20
+    client_session: str | None = None
+    charged: Charged = field(default_factory=Charged)
+    answer: str | None = None
+    budget_usd: Decimal | None = None
 
 
 class Adapter(Protocol):

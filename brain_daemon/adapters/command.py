@@ -7,6 +7,7 @@ Failures: a program that is gone, not executable or too short of system resource
 import asyncio
 import os
 import time
+from decimal import Decimal
 from functools import lru_cache
 
 from brain_daemon.adapters.base import Invocation
@@ -28,6 +29,7 @@ from brain_daemon.model.outcome import (
     TimedOut,
     Usage,
 )
+from brain_daemon.policy.charging import newly_used
 from brain_daemon.policy.pricing import price
 from brain_daemon.store.files import Files
 
@@ -67,7 +69,7 @@ def judge(invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes) -> 
     """What a finished run means: the daemon's own ending of it wins, then the evidence in the output."""
     spec = invocation.interface
     reading = _reader(spec.output).read(stdout, stderr, raw.exit_code, raw.signal)
-    usage = reading.usage
+    usage, told_usd = _of_this_run(invocation, reading)
     if usage.input_tokens is None and spec.type is InterfaceType.LLM and raw.pid is not None:
         usage = _estimated(invocation.prompt, reading.text, usage)
     return Ended(
@@ -76,13 +78,24 @@ def judge(invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes) -> 
         finished_at=raw.finished_at,
         duration_seconds=raw.duration_seconds,
         usage=usage,
-        cost=price(spec.cost, usage, reading.cost_usd),
+        cost=price(spec.cost, usage, told_usd),
         model=reading.model or invocation.model,
         client_session=reading.client_session,
         text=reading.text,
         survivors=raw.survivors,
         warnings=reading.warnings,
     )
+
+
+def _of_this_run(invocation: Invocation, reading: Reading) -> tuple[Usage, Decimal | None]:
+    """What was told, less what earlier attempts were charged where the client reports the totals of a resumed session."""
+    usage, told_usd = reading.usage, reading.cost_usd
+    rules, charged = invocation.interface.output, invocation.charged
+    if invocation.client_session is not None and rules.usage_scope == "session":
+        usage = newly_used(usage, charged.usage)
+    if invocation.client_session is not None and rules.cost_scope == "session" and told_usd is not None:
+        told_usd = max(Decimal(0), told_usd - charged.cost_usd)
+    return usage, told_usd
 
 
 @lru_cache(maxsize=64)
@@ -137,6 +150,7 @@ def _argv(invocation: Invocation, *, prompt: str) -> tuple[str, ...]:
         invoke,
         profile=profile,
         model=invocation.model,
+        client_session=invocation.client_session,
         prompt=prompt,
         prompt_file=os.path.join(invocation.folder, "prompt.md"),
     )

@@ -45,16 +45,20 @@ class AttemptState(StrEnum):
 
 
 class Decision(StrEnum):
-    """What follows an ended attempt: the task has ended, is tried again, waits for a person."""
+    """What follows an ended attempt: the task has ended, is tried again, waits for a person, waits in active/ to go on."""
 
     FINISH = "finish"
     AGAIN = "again"
     ASK = "ask"
+    PARK = "park"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A row of the journal. Instants are epoch seconds; `spec` holds the task's original bytes until git has them."""
+    """A row of the journal. Instants are epoch seconds; `spec` holds the task's original bytes until git has them.
+
+    `resumes` is the attempt whose workspace this one works in. A parked one has `resume_at`, or waits for an `answer`.
+    """
 
     attempt_id: str
     task_id: str
@@ -79,9 +83,23 @@ class Attempt:
     status: Status | None = None
     reason: Reason | None = None
     message: str = ""
+    resumes: str | None = None
+    resume_at: float | None = None
+    answer: str | None = None
+
+    @property
+    def workspace_of(self) -> str:
+        """The attempt whose scratch workspace this one uses: its own, or that of the first one it goes on from."""
+        return self.resumes or self.attempt_id
 
     def finished(
-        self, ended: Ended, decision: Decision, status: Status | None, reason: Reason | None, message: str
+        self,
+        ended: Ended,
+        decision: Decision,
+        status: Status | None,
+        reason: Reason | None,
+        message: str,
+        resume_at: float | None = None,
     ) -> "Attempt":
         """The same attempt with its outcome and what follows."""
         return replace(
@@ -92,6 +110,7 @@ class Attempt:
             status=status,
             reason=reason,
             message=message,
+            resume_at=resume_at,
         )
 
 

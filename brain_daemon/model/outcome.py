@@ -29,7 +29,10 @@ class Reason(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """What kind of no an interface gave; each kind has one next step (policy/retry.py)."""
+    """What kind of no an interface gave; each kind has one next step (policy/retry.py).
+
+    `asked`: it needs a person's answer, the message is the question. `session_unknown`: it does not know the session to resume.
+    """
 
     QUOTA = "quota"
     RATE_LIMIT = "rate_limit"
@@ -43,6 +46,8 @@ class FailureKind(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     UNAVAILABLE = "unavailable"
     NOT_VERIFIED = "not_verified"
+    SESSION_UNKNOWN = "session_unknown"
+    ASKED = "asked"
 
 
 class CostBasis(StrEnum):

@@ -99,8 +99,9 @@ def _never_started(found: Found) -> Repair:
 
 
 def _after_an_end(found: Found) -> Repair:
-    if found.decision is Decision.ASK:
-        return Restore() if found.active_sha256 is None else Leave("it waits for a person's answer")
+    if found.decision in (Decision.ASK, Decision.PARK):
+        waits = "it waits for a person's answer" if found.decision is Decision.ASK else "it is parked"
+        return Restore() if found.active_sha256 is None else Leave(waits)
     if found.active_sha256 is None:
         return Leave("its end is on record")
     if found.decision is Decision.AGAIN or found.state is AttemptState.COMMITTED:

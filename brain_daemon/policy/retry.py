@@ -1,9 +1,11 @@
-"""What comes after an attempt has ended: the task is finished, is tried again, or a person is asked.
+"""What comes after an attempt has ended: the task is finished, is tried again, is parked, or a person is asked.
 
 Failures fall in three groups. *Blameless*: the interface is out of quota, unauthorised, unreachable or too small; the next one may try
 and the task's own attempts are not used up, up to `BLAMELESS_LIMIT`. *The attempt's*: it ran and did not do it; the next interface may
 try while attempts are left. *Final*: trying again cannot help. An interrupted attempt may have had its effect, so it is run again
-unasked only where that does no harm.
+unasked only where that does no harm, or where its client goes on in the session it had.
+
+A limit that lasts, and a question of the interface, park the task: it keeps its place, its workspace and its session.
 """
 
 from dataclasses import dataclass
@@ -53,7 +55,15 @@ class Ask:
     question: str
 
 
-Step = Finish | Again | Ask
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Park:
+    """The task waits in active/ until `until` (epoch seconds), or with None for a person's answer to what it asked (`why`)."""
+
+    why: str
+    until: float | None = None
+
+
+Step = Finish | Again | Ask | Park
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,8 @@ _RULES: dict[FailureKind, _Rule] = {
     FailureKind.TURN_LIMIT: _Rule(blameless=False, next=True, same="never"),
     FailureKind.OUTPUT_LIMIT: _Rule(blameless=False, next=True, same="never"),
     FailureKind.NOT_VERIFIED: _Rule(blameless=False, next=True, same="attempts", reason=Reason.VERIFICATION_FAILED),
+    FailureKind.SESSION_UNKNOWN: _Rule(blameless=True, next=False, same="patience"),
+    FailureKind.ASKED: _Rule(blameless=True, next=False, same="patience"),
     FailureKind.PERMISSION_DENIED: _Rule(blameless=False, next=False, same="never"),
     FailureKind.BUDGET: _Rule(blameless=False, next=False, same="never", reason=Reason.BUDGET_EXCEEDED),
 }
@@ -90,7 +102,10 @@ _WAITS: dict[FailureKind, tuple[float, float]] = {
     FailureKind.QUOTA: (900.0, 21_600.0),
     FailureKind.RATE_LIMIT: (5.0, 300.0),
     FailureKind.UNAVAILABLE: (15.0, 1_800.0),
+    FailureKind.SESSION_UNKNOWN: (0.0, 0.0),
 }
+_LIMITS = frozenset({FailureKind.QUOTA, FailureKind.RATE_LIMIT})
+_MARGIN_SECONDS = 60.0
 _DEFAULT_WAIT = (1.0, 60.0)
 
 
@@ -104,11 +119,13 @@ def after(
     remaining: tuple[str, ...],
     blameless_so_far: int = 0,
     jitter: float = 1.0,
+    resumable: bool = False,
 ) -> Step:
     """The step after one ended attempt.
 
     `attempts_so_far` counts every ended attempt of the task, this one included; `blameless_so_far` those before this one for which
     `is_blameless` holds. `remaining` are the interfaces not tried yet that admission would let the task go to, in order.
+    `resumable`: the attempt's client can go on in the session it had.
     """
     left = attempts_so_far - blameless_so_far < attempts_allowed
     match ended.outcome:
@@ -117,13 +134,15 @@ def after(
         case Cancelled(why=why):
             return Finish(status=Status.FAILED, reason=Reason.CANCELLED, message=why)
         case Interrupted(why=why):
-            return _after_interruption(why, task, interface_idempotent, blameless_so_far)
+            harmless = resumable or (interface_idempotent if task.idempotent is None else task.idempotent)
+            return _after_interruption(why, task, blameless_so_far, harmless=harmless)
         case TimedOut() as timed_out:
             return _after_timeout(timed_out, remaining, left=left)
         case Failed() as failed:
             patient = blameless_so_far < BLAMELESS_LIMIT
             delay = delay_seconds(failed, blameless_so_far + 1, jitter, now=ended.finished_at)
-            return _after_failure(failed, remaining, delay, left=left, patient=patient)
+            step = _after_failure(failed, remaining, delay, left=left, patient=patient)
+            return _parked(failed, step, delay, ended.finished_at)
         case never:
             assert_never(never)
 
@@ -150,21 +169,20 @@ def is_transient(failure: Failed) -> bool:
 def delay_seconds(failure: Failed, attempt: int, jitter: float, *, now: float | None = None) -> float:
     """How long to wait before try number `attempt` + 1 (`attempt` counts from 1). `jitter` is from 0 to 1; `now` is epoch seconds.
 
-    A wait the interface names is never cut short, jitter only adds up to a tenth of it. Otherwise the wait doubles from try to try up
+    A wait the interface names is never cut short, jitter only adds up to a tenth of it, a minute at most. Otherwise the wait doubles from try to try up
     to a bound, and jitter spreads it over its upper half.
     """
     told = failure.retry_after_seconds
     if told is None and failure.resets_at is not None and now is not None:
         told = failure.resets_at - now
     if told is not None:
-        return max(told, 0.0) * (1 + jitter / 10)
+        return max(told, 0.0) + jitter * min(max(told, 0.0) / 10, _MARGIN_SECONDS)
     first, longest = _WAITS.get(failure.kind, _DEFAULT_WAIT)
     # 2**40 seconds is past every bound; larger powers only cost.
     return float(min(longest, first * 2 ** min(attempt - 1, 40))) * (0.5 + jitter / 2)
 
 
-def _after_interruption(why: str, task: TaskSpec, interface_idempotent: bool, blameless_so_far: int) -> Again | Ask:
-    harmless = interface_idempotent if task.idempotent is None else task.idempotent
+def _after_interruption(why: str, task: TaskSpec, blameless_so_far: int, *, harmless: bool) -> Again | Ask:
     if not harmless:
         return Ask(question=f"{task.id} was interrupted ({why}) and may have done part of its work. Run it again?")
     if blameless_so_far >= BLAMELESS_LIMIT:
@@ -192,6 +210,17 @@ def _after_failure(
     if (rule.same == "patience" and patient) or (rule.same == "attempts" and left):
         return Again(interface="same", why=message, delay_seconds=delay)
     return Finish(status=Status.FAILED, reason=rule.reason, message=failed.message)
+
+
+def _parked(failed: Failed, step: Again | Finish, delay: float, now: float) -> Again | Finish | Park:
+    """A limit that lasts longer than a worker waits, and a question, park the task where it would be tried on the same interface."""
+    if not isinstance(step, Again) or step.interface != "same":
+        return step
+    if failed.kind is FailureKind.ASKED:
+        return Park(why=failed.message)
+    if failed.kind in _LIMITS and delay > INLINE_WAIT_SECONDS:
+        return Park(why=step.why, until=now + delay)
+    return step
 
 
 def _to_next(remaining: tuple[str, ...], why: str) -> Again:

@@ -270,7 +270,7 @@ class Filing:
 
     def _kept_files(self, attempt: Attempt) -> dict[str, bytes]:
         """What the agent left in its out/ folder: name -> bytes."""
-        out = os.path.join(self._layout.workspace(attempt.attempt_id), "out")
+        out = os.path.join(self._layout.workspace(attempt.workspace_of), "out")
         names = attempt.ended.files if attempt.ended else ()
         return {name: _read(os.path.join(out, name)) for name in names}
 

@@ -24,6 +24,7 @@ AVAILABILITY: frozenset[Why] = frozenset(
         FailureKind.AUTH,
         FailureKind.TRANSIENT,
         FailureKind.UNAVAILABLE,
+        FailureKind.SESSION_UNKNOWN,
     }
 )
 QUALITY: frozenset[Why] = frozenset(

@@ -44,6 +44,7 @@ class QuestionKind(StrEnum):
     SECRET = "secret"  # noqa: S105 - the kind of question, not a password
     APPROVAL = "approval"
     ORIGIN = "origin"
+    ASKED = "asked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from brain_daemon.record.ledger import total
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.intake import Intake
+from brain_daemon.service.parking import Parking
 from brain_daemon.service.worker import Job
 from brain_daemon.store.journal import Hold
 
@@ -24,10 +25,11 @@ _EVERY_SECONDS = 1.0
 class BoardWriter:
     """Writes the board of one daemon."""
 
-    def __init__(self, brain: Brain, intake: Intake, dispatch: Dispatch) -> None:
+    def __init__(self, brain: Brain, intake: Intake, dispatch: Dispatch, parking: Parking) -> None:
         self._brain = brain
         self._intake = intake
         self._dispatch = dispatch
+        self._parking = parking
         self._written_at = 0.0
         self._last: tuple[object, ...] = ()
         self._holds: tuple[Hold, ...] | None = None
@@ -53,6 +55,7 @@ class BoardWriter:
             tuple(jobs),
             len(self._dispatch),
             tuple(self._dispatch.held.items()),
+            tuple(one.attempt_id for one in self._parking),
             tuple(self._notices.items()),
             tuple(self._intake.declined.items()),
         )
@@ -69,10 +72,13 @@ class BoardWriter:
             state=state,
             updated=time.time(),
             active=[_active(job) for job in islice(jobs.values(), MAX_LISTED)],
-            held=[HeldTask(task_id=h.task_id, title="", why=h.reason, until=h.until) for h in held[:MAX_LISTED]],
+            held=[
+                *islice(map(_parked, self._parking), MAX_LISTED),
+                *(HeldTask(task_id=h.task_id, title="", why=h.reason, until=h.until) for h in held[:MAX_LISTED]),
+            ],
             next=[NextTask(task_id=t.id, title=t.title, priority=t.priority.value, task_type=t.type) for t in upcoming],
             active_total=len(jobs),
-            held_total=len(held),
+            held_total=len(held) + len(self._parking),
             next_total=len(self._dispatch),
             done=self._today(),
             questions=len(self._brain.journal.questions()),
@@ -133,6 +139,11 @@ class BoardWriter:
 def _midnight() -> float:
     """Epoch seconds of the last midnight UTC."""
     return time.time() // 86_400 * 86_400
+
+
+def _parked(attempt: Attempt) -> HeldTask:
+    why = f"parked: {attempt.message}" if attempt.resume_at is not None else "parked: it asked you something"
+    return HeldTask(task_id=attempt.task_id, title="", why=why, until=attempt.resume_at)
 
 
 def _active(job: Job) -> ActiveTask:

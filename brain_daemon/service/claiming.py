@@ -10,7 +10,6 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
@@ -83,11 +82,11 @@ class Claimer:
             why=go.start.reason,
             attempt=attempt,
             notes=(*notes, *go.choice.warnings),
-            ended=[one.ended for one in earlier if one.ended],
+            history=earlier,
             tried={one.interface for one in earlier if one.interface and _is_settled(one)},
         )
         job.ranked = next(self._worker.untried(job), job.ranked)
-        job.attempt = replace(attempt, **self._worker.placement(job))
+        job.attempt = self._worker.placed(job, attempt)
         return job
 
     def _earlier(self, attempt: Attempt) -> list[Attempt]:
@@ -95,7 +94,7 @@ class Claimer:
         found: list[Attempt] = []
         if attempt.number > 1:
             for one in reversed(self._brain.journal.attempts_of(attempt.task_id)):
-                if one.decision is not Decision.AGAIN or one.ended is None:
+                if one.decision not in (Decision.AGAIN, Decision.PARK) or one.ended is None:
                     break
                 found.append(one)
         return found[::-1]

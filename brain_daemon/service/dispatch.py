@@ -16,6 +16,7 @@ from brain_daemon.model.routing_table import RoutingTable, Strategy
 from brain_daemon.model.task import OnLimit, Permissions, TaskSpec
 from brain_daemon.policy.admission import Hold, Slots, Start, admit
 from brain_daemon.policy.readiness import DependencyFailed, Ready, Wait, order_key, ready
+from brain_daemon.policy.resuming import going_on
 from brain_daemon.policy.routing import Choice, Nobody, RoutingPolicy, route
 from brain_daemon.service.config import Config
 from brain_daemon.service.intake import Intake, PendingTask
@@ -70,6 +71,7 @@ class Dispatch:
         self._routes: dict[tuple[object, ...], Choice | Nobody] = {}
         self._turn = 0
         self.conflicts: dict[str, tuple[str, ...]] = {}
+        self.resuming: dict[str, str] = {}
 
     def changed(self, name: str) -> None:
         """The picture of this file has changed: it is new, edited or gone."""
@@ -150,6 +152,7 @@ class Dispatch:
             picks.append(answer)
             if isinstance(answer, Go):
                 free -= 1
+                self.resuming.pop(pending.id.casefold(), None)
                 counts[answer.start.name] = counts.get(answer.start.name, 0) + 1
                 self.conflicts[answer.task.id.casefold()] = tuple(map(str.casefold, answer.task.conflicts_with))
                 statuses = self._intake.statuses() if answer.task.conflicts_with else statuses
@@ -181,6 +184,7 @@ class Dispatch:
         choice = self.route(task)
         if isinstance(choice, Nobody):
             return Held(choice.reason, nobody=choice)
+        choice = going_on(choice, self.resuming.get(pending.id.casefold()))
         if id(choice) in full:
             return None
         answer = admit(

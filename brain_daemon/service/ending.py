@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from brain_daemon.model.attempt import Attempt, Decision
 from brain_daemon.model.outcome import FREE, Cancelled, Ended, Failed, FailureKind, Outcome, Reason, Status
-from brain_daemon.policy.retry import Again, Ask, Finish, Step
+from brain_daemon.policy.retry import Again, Ask, Finish, Park, Step
 
 
 def decided(attempt: Attempt, ended: Ended, step: Step) -> Attempt:
@@ -17,6 +17,8 @@ def decided(attempt: Attempt, ended: Ended, step: Step) -> Attempt:
             return attempt.finished(ended, Decision.AGAIN, None, None, step.why)
         case Ask():
             return attempt.finished(ended, Decision.ASK, None, None, step.question)
+        case Park():
+            return attempt.finished(ended, Decision.PARK, None, None, step.why, step.until)
 
 
 def unstarted(attempt: Attempt, reason: Reason, message: str) -> Attempt:

@@ -54,6 +54,18 @@ def secret(task_id: str, finding: str) -> Question:
     )
 
 
+def asked(task_id: str, attempt_id: str, text: str) -> Question:
+    """A running interface needs a person's answer."""
+    return Question(
+        id=question_id(QuestionKind.ASKED, attempt_id),
+        kind=QuestionKind.ASKED,
+        subject=task_id,
+        asked_at=time.time(),
+        text=text,
+        choices=(Choice(key="cancel", label="Give this task up", command=f"brain cancel {task_id}"),),
+    )
+
+
 def approval(name: str) -> Question:
     """An interface came with git."""
     return Question(

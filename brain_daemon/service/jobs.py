@@ -13,7 +13,7 @@ from typing import Any
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.errors import BrainError, StorageError
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.policy.retry import Again, Ask, Finish
+from brain_daemon.policy.retry import Again, Ask, Finish, Park, Step
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
@@ -21,6 +21,7 @@ from brain_daemon.service.desk import Desk
 from brain_daemon.service.dispatch import Dispatch, Fail, Go
 from brain_daemon.service.intake import Intake
 from brain_daemon.service.meter import Meter
+from brain_daemon.service.parking import Parking
 from brain_daemon.service.roster import Roster
 from brain_daemon.service.worker import Job, Worker
 from brain_daemon.store.locks import claims
@@ -45,6 +46,7 @@ class Jobs:
         desk: Desk,
         worker: Worker,
         claimer: Claimer,
+        parking: Parking,
         *,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         rescan: Callable[[], None],
@@ -59,6 +61,7 @@ class Jobs:
         self._desk = desk
         self._worker = worker
         self._claimer = claimer
+        self._parking = parking
         self._spawn = spawn
         self._rescan = rescan
         self._record = record
@@ -159,9 +162,10 @@ class Jobs:
             _LOG.error("a worker ended early", extra={"action": "worker", "task": job.task.id, "error": str(error)})
         finally:
             self.running.pop(job.task.id.casefold(), None)
-            self._left_active(job.task.id)
+            if job.task.id.casefold() not in self._parking:
+                self._left_active(job.task.id)
 
-    def _after(self, job: Job, step: Finish | Again | Ask) -> None:
+    def _after(self, job: Job, step: Step) -> None:
         match step:
             case Again(delay_seconds=delay):
                 self._dispatch.pauses[job.task.id.casefold()] = time.time() + delay
@@ -170,5 +174,11 @@ class Jobs:
             case Ask(question=question):
                 inquiries.ask(self._brain.journal, inquiries.interrupted(job.task.id, job.attempt.attempt_id, question))
                 self._record()
+            case Park(until=until):
+                self._parking.add(job.attempt)
+                if until is None:
+                    asked = inquiries.asked(job.task.id, job.attempt.attempt_id, step.why)
+                    inquiries.ask(self._brain.journal, asked)
+                    self._record()
             case Finish():
                 return

@@ -41,8 +41,9 @@ def _folders(parent: str) -> list[str]:
 
 
 def _is_spent(journal: Journal, attempt_id: str) -> bool:
-    """Whether nobody needs the attempt's folder any more: its outcome is in git and its task does not go on from it."""
+    """Whether nobody needs the attempt's folder any more: its task has ended, and git has it."""
     attempt = journal.attempt(attempt_id)
     if attempt is None:
         return True
-    return attempt.state is AttemptState.COMMITTED and attempt.decision is not Decision.ASK
+    newest = journal.attempts_of(attempt.task_id)[-1]
+    return newest.state is AttemptState.COMMITTED and newest.decision is Decision.FINISH

@@ -8,6 +8,7 @@ Failures: a journal that cannot be read is said in `trouble` and the folders are
 be listed is an OSError, since that is not an empty one.
 """
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -20,11 +21,15 @@ from typing import Any
 
 from brain_daemon.store.layout import Layout, is_task_name
 from brain_daemon.store.probe import lock_is_held
+from brain_daemon.store.queue import Seen, look
+from brain_daemon.store.template import shipped_hashes
 
 MAX_ACTIVE = 500
 MAX_ENDED = 10_000
 _DAY_SECONDS = 86_400
+_MAX_INTERFACE_BYTES = 256 << 10
 # As in the partial index `attempts_open`: SQLite uses it only where the words are the same.
+_WAITING = ("ask", "park")
 _OPEN = "state in ('claimed', 'starting', 'ended', 'recorded')"
 
 
@@ -98,7 +103,10 @@ class Today:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All of it. `owed` outcomes are not in git yet, `why_owed` says why where it is more than a moment."""
+    """All of it. `owed` outcomes are not in git yet, `why_owed` says why where it is more than a moment.
+
+    `unapproved` names the interfaces that may not run on this host as their files are now.
+    """
 
     root: str
     at: float
@@ -110,6 +118,7 @@ class Snapshot:
     owed: int = 0
     why_owed: str | None = None
     today: Today = Today()
+    unapproved: tuple[str, ...] = ()
     trouble: str | None = None
 
 
@@ -195,7 +204,7 @@ def _with_journal(
     meta: dict[str, str] = dict(journal.execute("select key, value from meta").fetchall())
     daemon = _daemon(layout, meta.get("state"), paused=meta.get("paused") == "yes")
     rows = [(name, _newest(journal, name)) for name in sorted(active)[:MAX_ACTIVE]]
-    waiting = [_asking(name, row) for name, row in rows if row is not None and row["decision"] == "ask"]
+    waiting = [_asking(name, row) for name, row in rows if row is not None and row["decision"] in _WAITING]
     held = _held(journal, pending)
     open_counts = dict(journal.execute(f"select state, count(*) from attempts where {_OPEN} group by state"))  # noqa: S608
     owed = open_counts.get("ended", 0) + open_counts.get("recorded", 0)
@@ -204,20 +213,21 @@ def _with_journal(
         daemon=daemon,
         counts=replace(plain.counts, held=len(held), archived=_archived(journal)),
         active=tuple(
-            _active(name, row, plain.at, daemon) for name, row in rows if row is None or row["decision"] != "ask"
+            _active(name, row, plain.at, daemon) for name, row in rows if row is None or row["decision"] not in _WAITING
         ),
         held=(*waiting, *held),
         questions=_questions(journal),
         owed=owed,
         why_owed=(meta.get("why_owed") or None) if owed else None,
         today=_today(journal, plain.at),
+        unapproved=_unapproved(journal, layout),
     )
 
 
 def _newest(journal: sqlite3.Connection, name: str) -> dict[str, Any] | None:
     """The newest attempt of the task that owns this file in active/."""
     cursor = journal.execute(
-        "select state, number, interface, model, claimant, claimed_at, started_at, lease_until, decision, message "
+        "select state, number, interface, model, claimant, claimed_at, started_at, lease_until, decision, message, resume_at "
         "from attempts where task_id = ? order by number desc, rowid desc limit 1",
         (name.removesuffix(".md"),),
     )
@@ -259,13 +269,34 @@ def _doing(row: dict[str, Any], now: float, daemon: DaemonState) -> str:
 
 def _asking(name: str, row: dict[str, Any]) -> HeldItem:
     task_id = name.removesuffix(".md")
+    if row["decision"] == "park":
+        return _parked(task_id, row)
     why = row["message"] or "it may have run, and nobody knows how it ended"
     return HeldItem(task_id=task_id, why=f"{why} (`brain release {task_id}` or `brain cancel {task_id}`)")
+
+
+def _parked(task_id: str, row: dict[str, Any]) -> HeldItem:
+    if row["resume_at"] is None:
+        return HeldItem(task_id=task_id, why="parked: it asked you something (`brain questions`)")
+    return HeldItem(task_id=task_id, why=f"parked: {row['message']}", until=row["resume_at"])
 
 
 def _held(journal: sqlite3.Connection, pending: set[str]) -> tuple[HeldItem, ...]:
     rows = journal.execute("select task_id, name, reason, until from holds order by rowid")
     return tuple(HeldItem(task_id=r[0], name=r[1], why=r[2], until=r[3]) for r in rows if r[1] in pending)
+
+
+def _unapproved(journal: sqlite3.Connection, layout: Layout) -> tuple[str, ...]:
+    """Interface files whose content neither ships nor is approved on this host."""
+    approved = {row[0] for row in journal.execute("select sha256 from approvals")}
+    found = []
+    for name in sorted(task_names(layout.interfaces)):
+        seen = look(layout.interfaces, name, _MAX_INTERFACE_BYTES)
+        data = seen.data if isinstance(seen, Seen) else None
+        sha256 = "" if data is None else hashlib.sha256(data).hexdigest()
+        if sha256 and sha256 not in approved and sha256 not in shipped_hashes():
+            found.append(name.removesuffix(".md"))
+    return tuple(found)
 
 
 def _archived(journal: sqlite3.Connection) -> int:

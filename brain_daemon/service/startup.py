@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from brain_daemon.adapters import survivors
-from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.adapters.remains import session_in
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import UNKNOWN_COST, Ended, Interrupted
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.recovery import AwaitEnd, DropTwin, Found, GiveBack, Interrupt, Leave, Repair, Restore, repair
+from brain_daemon.policy.resuming import is_parked
 from brain_daemon.policy.retry import Again, Ask, Step, after, is_blameless
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
@@ -60,7 +62,20 @@ class Recovery:
         self.remember_recorded()
         # An agent that has just moved its file has it on record only when it lets go of this lock.
         with claims(self._brain.layout):
-            return self._repair_all()
+            recovered = self._repair_all()
+        self._ask_again()
+        return recovered
+
+    def _ask_again(self) -> None:
+        """An end that waits for a person is durable a moment before its question is."""
+        for one in self._brain.journal.newest_attempts():
+            if one.decision is Decision.ASK:
+                question = inquiries.interrupted(one.task_id, one.attempt_id, one.message)
+            elif is_parked(one) and one.resume_at is None and one.answer is None:
+                question = inquiries.asked(one.task_id, one.attempt_id, one.message)
+            else:
+                continue
+            inquiries.ask(self._brain.journal, question)
 
     def _repair_all(self) -> Recovered:
         newest = {attempt.task_id.casefold(): attempt for attempt in self._brain.journal.newest_attempts()}
@@ -203,6 +218,7 @@ class Recovery:
             duration_seconds=max(0.0, now - started),
             cost=UNKNOWN_COST,
             model=attempt.model,
+            client_session=None if spec is None else session_in(spec, self._brain.layout.attempt(attempt.attempt_id)),
         )
         step = self._after(ended, parsed, spec, attempt)
         if isinstance(step, Ask):
@@ -225,6 +241,7 @@ class Recovery:
             attempts_allowed=parsed.attempts or self._brain.config.attempts,
             remaining=(),
             blameless_so_far=sum(map(is_blameless, earlier)),
+            resumable=spec is not None and bool(spec.invoke.resume) and ended.client_session is not None,
         )
 
     async def wait_for(self, orphan: Orphan, interval_seconds: float = 0.5) -> None:

@@ -39,6 +39,7 @@ from brain_daemon.service.intake import Intake, vocabulary
 from brain_daemon.service.jobs import Jobs
 from brain_daemon.service.lookout import Lookout
 from brain_daemon.service.meter import Meter
+from brain_daemon.service.parking import Parking
 from brain_daemon.service.pruning import prune
 from brain_daemon.service.recording import RecorderThread
 from brain_daemon.service.roster import Roster
@@ -130,6 +131,9 @@ class Supervisor:
         self._desk = Desk(brain.journal, self._on_end)
         self._worker = Worker(brain, self._desk, self._adapters, redactor, self._roster.find, self._meter.started)
         self._claimer = Claimer(brain, self._intake, self._worker)
+        self._parking = Parking(brain)
+        self._parking.look()
+        self._dispatch.resuming = self._parking.resuming
         self._jobs = Jobs(
             brain,
             self._intake,
@@ -139,13 +143,14 @@ class Supervisor:
             self._desk,
             self._worker,
             self._claimer,
+            self._parking,
             spawn=self._spawn,
             rescan=self._rescan,
             record=self._recorder.wake,
             trouble=self._disk_trouble,
         )
         self._intake.running = self._jobs.running
-        self._board = BoardWriter(brain, self._intake, self._dispatch)
+        self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
         self._recorder.start()
         self._recorder.wake()
         self._lookout = Lookout(brain.layout, self._loop_, self._wake.set)
@@ -234,6 +239,7 @@ class Supervisor:
         if self._scan_now or now >= self._scan_due:
             self._scan()
         self._dispatch.due(time.time())
+        self._resume_parked()
         if self._state is State.RUNNING and self._brain.config.enabled:
             if len(self._dispatch) and self._may_start():
                 self._start_what_may()
@@ -250,6 +256,8 @@ class Supervisor:
             dues.append(self._intake.next_due - now)
         if self._dispatch.next_due is not None:
             dues.append(self._dispatch.next_due - wall)
+        if self._parking.next_due is not None:
+            dues.append(self._parking.next_due - wall)
         if self._drain_until is not None:
             dues.append(self._drain_until - now)
         if self._board.due is not None:
@@ -396,6 +404,15 @@ class Supervisor:
         if picks:
             self._jobs.start(picks)
 
+    def _resume_parked(self) -> None:
+        for attempt in self._parking.resume_due():
+            self._left_active(attempt.task_id.casefold())
+            self._scan_now = True
+
+    def _left_active(self, key: str) -> None:
+        self._intake.active.pop(key, None)
+        self._dispatch.task_ended(key)
+
     def _rescan(self) -> None:
         self._scan_now = True
         self._wake.set()
@@ -468,6 +485,8 @@ class Supervisor:
     def _look_again(self) -> None:
         """Somebody else has changed files or the journal."""
         self._intake.look_again()
+        for key in self._parking.look():
+            self._left_active(key)
         self._roster.look_soon()
         self._scan_now = True
         self._recorder.wake()

@@ -14,6 +14,7 @@ from typing import Any
 from brain_daemon.model import document
 from brain_daemon.model.attempt import AttemptState, Decision
 from brain_daemon.model.errors import Damaged, Occupied
+from brain_daemon.policy.resuming import is_parked
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.daemon_log import logging_to
 from brain_daemon.service.supervisor import Supervisor
@@ -86,6 +87,8 @@ def standing(brain: Brain, awaited: Awaited) -> str:
         return f"is claimed by {newest.claimant}"
     if newest is not None and newest.decision is Decision.ASK and newest.ended is not None:
         return "waits for your answer: `brain questions`"
+    if newest is not None and is_parked(newest):
+        return f"is parked: {newest.message.splitlines()[0]}" if newest.resume_at else "is parked until you answer it"
     hold = next((hold for hold in brain.journal.holds() if hold.name == awaited.name), None)
     if hold is not None:
         return f"is held: {hold.reason}"

@@ -20,11 +20,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_never
 
-from brain_daemon.adapters.base import Adapter, Invocation
+from brain_daemon.adapters.base import Adapter, Charged, Invocation
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.process import Command, run
 from brain_daemon.model import ids
@@ -37,6 +36,7 @@ from brain_daemon.model.outcome import (
     Failed,
     FailureKind,
     Interrupted,
+    Outcome,
     Reason,
     Status,
     Succeeded,
@@ -44,6 +44,8 @@ from brain_daemon.model.outcome import (
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import within_reach
+from brain_daemon.policy.charging import charged_so_far, left_of_budget
+from brain_daemon.policy.resuming import Resumption, resumption
 from brain_daemon.policy.retry import Again, Finish, Step, after, delay_seconds, is_blameless, is_transient
 from brain_daemon.policy.routing import Choice, Ranked
 from brain_daemon.record.redact import clean_ended
@@ -59,7 +61,11 @@ _RAW = ("stdout", "stderr", "verify.stdout", "verify.stderr")
 
 @dataclass(slots=True)
 class Job:
-    """A claimed task under way. `ranked` is where it runs now; `cancel` ends it, `stopping` says the daemon itself ends."""
+    """A claimed task under way. `ranked` is where it runs now; `cancel` ends it, `stopping` says the daemon itself ends.
+
+    `history` holds the ended attempts of this task that count, oldest first; `resume` is how the present one goes on from them.
+    `free_tries` of them do not count as attempts; `returned` are the interfaces that were shown a failed verification.
+    """
 
     task: TaskSpec
     choice: Choice
@@ -71,8 +77,11 @@ class Job:
     cancel_why: str = "cancelled by request"
     stopping: bool = False
     tried: set[str] = field(default_factory=set)
-    ended: list[Ended] = field(default_factory=list)
+    history: list[Attempt] = field(default_factory=list)
+    resume: Resumption | None = None
+    returned: set[str] = field(default_factory=set)
     transient_tries: int = 0
+    free_tries: int = 0
 
 
 class Worker:
@@ -144,9 +153,9 @@ class Worker:
         else:
             said = await self._invoke(job, spec)
         ended = clean_ended(_as_stopped(job, said), self.redactor)
-        job.ended.append(ended)
         step = self._decide(job, ended, spec)
         job.attempt = decided(job.attempt, ended, step)
+        job.history.append(job.attempt)
         await self._desk.end(job.attempt, job.task)
         return step
 
@@ -179,16 +188,18 @@ class Worker:
 
     def _invocation(self, job: Job, spec: InterfaceSpec) -> Invocation:
         config, task, layout = self._brain.config, job.task, self._brain.layout
-        attempt_id = job.attempt.attempt_id
+        attempt_id, resume = job.attempt.attempt_id, job.resume
         scratch = task.workspace == "scratch"
+        session = resume.client_session if resume else None
+        used, paid = charged_so_far(job.history, session)
         return Invocation(
             attempt_id=attempt_id,
             task=task,
             interface=spec,
-            prompt=task.text,
+            prompt=resume.prompt if resume else task.text,
             root=layout.root,
             folder=layout.attempt(attempt_id),
-            workspace=layout.workspace(attempt_id) if scratch else os.path.expanduser(task.workspace),
+            workspace=layout.workspace(job.attempt.workspace_of) if scratch else os.path.expanduser(task.workspace),
             environment=config.environment,
             timeout_seconds=task.timeout_seconds or spec.timeout_seconds or config.timeout_seconds,
             model=job.ranked.model,
@@ -196,6 +207,10 @@ class Worker:
             inactivity_seconds=config.inactivity_seconds,
             grace_seconds=config.grace_seconds,
             output_bytes=config.output_bytes,
+            client_session=session,
+            charged=Charged(usage=used, cost_usd=paid),
+            answer=resume.answer if resume else None,
+            budget_usd=left_of_budget(task.budget_usd, job.history),
         )
 
     async def _verified(self, verify: str, cancel: asyncio.Event, invocation: Invocation, ended: Ended) -> Ended:
@@ -213,23 +228,31 @@ class Worker:
         return replace(ended, outcome=Failed(kind=FailureKind.NOT_VERIFIED, message=f"{message}\n\n{said}".strip()))
 
     def _decide(self, job: Job, ended: Ended, spec: InterfaceSpec | None) -> Step:
-        """policy/retry.py; before it, transient failures are let pass while the setting allows."""
+        """policy/retry.py; before it, transient failures are let pass while the setting allows, and work that did not pass
+        its verification goes back once to the session that did it."""
         config, outcome = self._brain.config, ended.outcome
         jitter = random.random()  # noqa: S311 - jitter, no secret
+        resumable = spec is not None and bool(spec.invoke.resume) and ended.client_session is not None
         if isinstance(outcome, Failed) and is_transient(outcome) and job.transient_tries < config.transient_retries:
             job.transient_tries += 1
+            job.free_tries += 1
             wait = delay_seconds(outcome, job.transient_tries, jitter, now=ended.finished_at)
             return Again(interface="same", why=outcome.message, delay_seconds=wait)
+        if resumable and _failed_its_check(outcome) and job.ranked.name not in job.returned:
+            job.returned.add(job.ranked.name)
+            job.free_tries += 1
+            return Again(interface="same", why="its verification failed; the session is shown how")
         reach = self.untried(job, job.ranked.name)
         return after(
             ended,
             task=job.task,
             interface_idempotent=spec is not None and spec.idempotent,
-            attempts_so_far=len(job.ended) - job.transient_tries,
+            attempts_so_far=len(job.history) + 1 - job.free_tries,
             attempts_allowed=job.task.attempts or config.attempts,
             remaining=tuple(one.name for one in reach),
-            blameless_so_far=sum(is_blameless(one.outcome) for one in job.ended[:-1]),
+            blameless_so_far=sum(is_blameless(one.ended.outcome) for one in job.history if one.ended),
             jitter=jitter,
+            resumable=resumable,
         )
 
     def untried(self, job: Job, *also: str) -> Iterator[Ranked]:
@@ -249,21 +272,29 @@ class Worker:
             ended=None,
             decision=None,
             message="",
+            resumes=None,
+            resume_at=None,
+            answer=None,
         )
-        job.attempt = fresh
-        return replace(fresh, **self.placement(job))
+        return self.placed(job, fresh)
 
-    def placement(self, job: Job) -> dict[str, Any]:
-        """What the journal says of where an attempt runs and why."""
+    def placed(self, job: Job, attempt: Attempt) -> Attempt:
+        """The attempt with what the journal says of where it runs, why, and from which earlier one it goes on."""
         spec = self._find(job.ranked.name)
         tier = job.ranked.tier.value
-        return {
-            "interface": job.ranked.name,
-            "model": job.ranked.model,
-            "tier": tier,
-            "argv": () if spec is None else self._adapters[spec.invoke.kind].argv(self._invocation(job, spec)),
-            "routing": {"reason": job.why, "tier": tier, "rejected": dict(job.choice.rejected)},
-        }
+        resumes_sessions = spec is not None and bool(spec.invoke.resume)
+        job.resume = resumption(job.history, job.ranked.name, job.task.text, can_resume=resumes_sessions)
+        why = "; ".join(filter(None, (job.why, _how_it_goes_on(job))))
+        job.attempt = replace(
+            attempt,
+            interface=job.ranked.name,
+            model=job.ranked.model,
+            tier=tier,
+            resumes=job.resume.workspace_of or None if job.resume else None,
+            routing={"reason": why, "tier": tier, "rejected": dict(job.choice.rejected)},
+        )
+        argv = () if spec is None else self._adapters[spec.invoke.kind].argv(self._invocation(job, spec))
+        return replace(job.attempt, argv=argv)
 
     def _redact(self, folder: str, names: Iterable[str]) -> list[str]:
         """Take the secrets out of these files, as far as they exist; the names of those that had one."""
@@ -317,6 +348,19 @@ def _as_stopped(job: Job, ended: Ended) -> Ended:
     if job.stopping:
         return replace(ended, outcome=Interrupted(why="the daemon was stopped while it ran"))
     return replace(ended, outcome=Cancelled(why=job.cancel_why))
+
+
+def _how_it_goes_on(job: Job) -> str:
+    """What the record says of where this attempt begins, if not from nothing."""
+    if job.resume is None or not job.resume.workspace_of:
+        return ""
+    if job.resume.client_session:
+        return f"goes on in the session {job.resume.client_session}"
+    return "starts afresh in the same workspace"
+
+
+def _failed_its_check(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.kind is FailureKind.NOT_VERIFIED
 
 
 def _again_here(step: Step) -> bool:

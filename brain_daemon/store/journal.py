@@ -28,7 +28,8 @@ SCHEMA_VERSION = 1
 _OPEN_STATES = "('claimed', 'starting', 'ended', 'recorded')"
 _COLUMNS = (
     "attempt_id, task_id, number, state, name, sha256, spec, claimant, claimed_at, lease_until, origin, interface, "
-    "model, tier, routing, argv, mode, started_at, ended, decision, status, reason, message"
+    "model, tier, routing, argv, mode, started_at, ended, decision, status, reason, message, resumes, "
+    "resume_at, answer"
 )
 
 
@@ -147,7 +148,7 @@ class Journal:
     def insert(self, attempts: Sequence[Attempt]) -> None:
         """`add` for a caller that holds the transaction."""
         self._connection.executemany(
-            f"insert into attempts ({_COLUMNS}) values ({', '.join('?' * 23)})",  # noqa: S608 - constants only
+            f"insert into attempts ({_COLUMNS}) values ({', '.join('?' * 26)})",  # noqa: S608 - constants only
             [_to_row(attempt) for attempt in attempts],
         )
 
@@ -160,7 +161,7 @@ class Journal:
         """`end` for a caller that holds the transaction."""
         self._connection.executemany(
             "update attempts set state = 'ended', ended = ?, decision = ?, status = ?, reason = ?, message = ?, "
-            "interface = coalesce(?, interface), model = coalesce(?, model) "
+            "resume_at = ?, interface = coalesce(?, interface), model = coalesce(?, model) "
             "where attempt_id = ? and state in ('claimed', 'starting')",
             [_to_end(attempt) for attempt in attempts],
         )
@@ -173,10 +174,11 @@ class Journal:
         )
 
     def mark_committed(self, shas: Mapping[str, str]) -> None:
-        """Git has these attempts; their copy of the task's bytes is no longer needed."""
+        """Git has these attempts; the copy of the task's bytes is kept only where its file still waits in active/."""
         with self.transaction():
             self._connection.executemany(
-                "update attempts set state = 'committed', commit_sha = ?, spec = null where attempt_id = ?",
+                "update attempts set state = 'committed', commit_sha = ?, "
+                "spec = case when decision in ('ask', 'park') then spec end where attempt_id = ?",
                 [(sha, attempt_id) for attempt_id, sha in shas.items()],
             )
 
@@ -193,6 +195,21 @@ class Journal:
         with self.transaction():
             self._connection.execute(
                 "update attempts set decision = 'again' where attempt_id = ? and decision = 'ask'", (attempt_id,)
+            )
+
+    def answer(self, attempt_id: str, text: str) -> bool:
+        """A person has answered what a parked attempt asked; False if it is parked no more."""
+        with self.transaction():
+            cursor = self._connection.execute(
+                "update attempts set answer = ? where attempt_id = ? and decision = 'park'", (text, attempt_id)
+            )
+        return cursor.rowcount == 1
+
+    def resume_now(self, attempt_id: str) -> None:
+        """A parked attempt need not wait any longer."""
+        with self.transaction():
+            self._connection.execute(
+                "update attempts set resume_at = 0 where attempt_id = ? and decision = 'park'", (attempt_id,)
             )
 
     def renew(self, attempt_id: str, lease_until: float) -> bool:
@@ -212,7 +229,7 @@ class Journal:
         """Of every task that may still concern active/, its newest attempt: open ones, and ends that did not end their task."""
         return self._attempts(
             "where rowid in (select max(rowid) from attempts group by task_id) and "  # noqa: S608 - constants only
-            f"(state in {_OPEN_STATES} or decision in ('again', 'ask')) order by rowid"
+            f"(state in {_OPEN_STATES} or decision in ('again', 'ask', 'park')) order by rowid"
         )
 
     def ids_in(self, state: AttemptState, limit: int) -> list[str]:
@@ -362,6 +379,11 @@ class Journal:
     def approvals(self) -> frozenset[str]:
         return frozenset(row[0] for row in self._connection.execute("select sha256 from approvals"))
 
+    def approvals_told(self) -> dict[str, tuple[str, float]]:
+        """sha256 -> how it was approved, and when (epoch seconds)."""
+        rows = self._connection.execute("select sha256, how, approved_at from approvals")
+        return {row[0]: (row[1], row[2]) for row in rows}
+
     def replace_holds(self, holds: Iterable[Hold]) -> None:
         with self.transaction():
             self._connection.execute("delete from holds")
@@ -428,6 +450,9 @@ def _to_row(attempt: Attempt) -> tuple[object, ...]:
         attempt.status,
         attempt.reason,
         attempt.message,
+        attempt.resumes,
+        attempt.resume_at,
+        attempt.answer,
     )
 
 
@@ -438,6 +463,7 @@ def _to_end(attempt: Attempt) -> tuple[object, ...]:
         attempt.status,
         attempt.reason,
         attempt.message,
+        attempt.resume_at,
         attempt.interface,
         attempt.model,
         attempt.attempt_id,
@@ -469,6 +495,9 @@ def _from_row(row: Sequence[Any]) -> Attempt:
         status=None if row[20] is None else Status(row[20]),
         reason=None if row[21] is None else Reason(row[21]),
         message=row[22],
+        resumes=row[23],
+        resume_at=row[24],
+        answer=row[25],
     )
 
 

@@ -27,10 +27,13 @@ create table attempts (
     mode        text not null,
     started_at  real,
     ended       text,
-    decision    text check (decision in ('finish', 'again', 'ask')),
+    decision    text check (decision in ('finish', 'again', 'ask', 'park')),
     status      text,
     reason      text,
     message     text not null default '',
+    resumes     text,
+    resume_at   real,
+    answer      text,
     commit_sha  text
 ) strict;
 

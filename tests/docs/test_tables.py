@@ -24,7 +24,7 @@ from brain_daemon.model.spellings import FIELD_OF, squeezed
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.model.task_fields import RULES
 from brain_daemon.policy.recovery import Found, repair
-from brain_daemon.policy.retry import BLAMELESS_LIMIT, Again, Finish, after, delay_seconds, is_blameless
+from brain_daemon.policy.retry import BLAMELESS_LIMIT, Again, Finish, Park, after, delay_seconds, is_blameless
 from brain_daemon.service.config import SETTINGS, user_config_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,8 +82,8 @@ AND = {
     "it came after this journal": {"twin": {None}, "active_since": {15.0}},
     "its program still runs": {"alive": {True}},
     "its program does not run": {"alive": {False}},
-    "it waits for an answer": {"decision": {Decision.ASK}},
-    "it does not wait for an answer": {"decision": {None, Decision.FINISH, Decision.AGAIN}},
+    "it waits for an answer or is parked": {"decision": {Decision.ASK, Decision.PARK}},
+    "it waits for nothing": {"decision": {None, Decision.FINISH, Decision.AGAIN}},
     "it has finished": {"decision": {None, Decision.FINISH}},
     "another attempt was decided": {"decision": {Decision.AGAIN}},
 }
@@ -222,8 +222,8 @@ def test_each_kind_of_failure_leads_to_what_its_row_says(row):
     """The row is asked of policy/retry.py: with another interface left, with none, and with no try left."""
     kind = FailureKind(words(row[0])[0])
     elsewhere, again = _after(kind, remaining=("other",)), _after(kind)
-    assert isinstance(elsewhere, Again) is (row[2] == "yes")
-    assert isinstance(again, Again) is (row[3] == "later")
+    assert (isinstance(elsewhere, Again) and elsewhere.name == "other") is (row[2] == "yes")
+    assert type(again) is {"later": Again, "afresh": Again, "parks": Park, "no": Finish}[row[3]]
     assert is_blameless(Failed(kind=kind, message="")) is (row[4] == "no")
     last = _after(kind, so_far=BLAMELESS_LIMIT + 5, blameless=BLAMELESS_LIMIT)
     assert isinstance(last, Finish)
@@ -249,7 +249,7 @@ def test_the_waits_are_those_of_the_program():
     """First and longest wait of each kind that is tried again on the same interface."""
     waits = failure_tables()[1]
     said = {word: row[1:] for row in waits for word in words(row[0])}
-    assert set(said) == {words(row[0])[0] for row in failure_tables()[0] if row[3] == "later"}
+    assert set(said) == {words(row[0])[0] for row in failure_tables()[0] if row[3] == "later"} | {"quota"}
     for kind, (first, longest) in said.items():
         failed = Failed(kind=FailureKind(kind), message="")
         assert delay_seconds(failed, 1, jitter=1.0) == parse_duration(first)

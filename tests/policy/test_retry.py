@@ -22,6 +22,7 @@ from brain_daemon.policy.retry import (
     Again,
     Ask,
     Finish,
+    Park,
     after,
     delay_seconds,
     is_blameless,
@@ -36,7 +37,9 @@ BLAMELESS = [
     FailureKind.AUTH,
     FailureKind.CONTEXT_TOO_LONG,
 ]
-WORTH_WAITING = [FailureKind.QUOTA, FailureKind.RATE_LIMIT, FailureKind.UNAVAILABLE]
+STAYING = [FailureKind.SESSION_UNKNOWN, FailureKind.ASKED]
+LIMITS = [FailureKind.QUOTA, FailureKind.RATE_LIMIT]
+WORTH_WAITING = [*LIMITS, FailureKind.UNAVAILABLE]
 FINAL = [FailureKind.PERMISSION_DENIED, FailureKind.BUDGET]
 OTHERS_MAY = [FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.TURN_LIMIT, FailureKind.OUTPUT_LIMIT]
 
@@ -65,7 +68,7 @@ def step(
     allowed: int = 2,
     remaining: tuple[str, ...] = (),
     blameless: int = 0,
-) -> Finish | Again | Ask:
+) -> Finish | Again | Ask | Park:
     ended = Ended(outcome=outcome, started_at=900.0, finished_at=1_000.0, duration_seconds=100.0)
     return after(
         ended,
@@ -78,12 +81,14 @@ def step(
     )
 
 
-def again(verdict: Finish | Again | Ask) -> Again:
+def again(verdict: Finish | Again | Ask | Park) -> Again:
     assert isinstance(verdict, Again), verdict
     return verdict
 
 
-def interrupted(*, by_task: bool | None, by_interface: bool, blameless: int = 0) -> Finish | Again | Ask:
+def interrupted(
+    *, by_task: bool | None, by_interface: bool, blameless: int = 0, resumable: bool = False
+) -> Finish | Again | Ask | Park:
     return after(
         Ended(outcome=Interrupted(why="the daemon died"), started_at=0.0, finished_at=1.0, duration_seconds=1.0),
         task=task(idempotent=by_task),
@@ -92,6 +97,7 @@ def interrupted(*, by_task: bool | None, by_interface: bool, blameless: int = 0)
         attempts_allowed=1,
         remaining=("b",),
         blameless_so_far=blameless,
+        resumable=resumable,
     )
 
 
@@ -151,8 +157,17 @@ def test_what_no_interface_can_change_ends_the_task(kind: FailureKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_no_other_interface_each_kind_waits_tries_the_same_or_ends(kind: FailureKind) -> None:
-    """Quota, rate and outage are waited out; a transient failure and an unproven result are tried again; the rest ends with its reason."""
-    verdict = step(failed(kind))
+    """An outage is waited out; a limit that lasts and a question park; what may pass is tried again; the rest ends with its reason."""
+    verdict = step(failed(kind, retry_after_seconds=900.0) if kind in LIMITS else failed(kind))
+    if kind in LIMITS:
+        assert verdict == Park(why=f"{kind}: it said no", until=pytest.approx(1_960.0))
+        return
+    if kind is FailureKind.ASKED:
+        assert verdict == Park(why="it said no")
+        return
+    if kind is FailureKind.SESSION_UNKNOWN:
+        assert again(verdict) == Again(interface="same", why="session_unknown: it said no")
+        return
     if kind in WORTH_WAITING or kind in (FailureKind.TRANSIENT, FailureKind.NOT_VERIFIED):
         assert again(verdict).interface == "same"
         assert verdict.delay_seconds > 0
@@ -169,14 +184,20 @@ def test_a_transient_failure_ends_with_the_attempts() -> None:
 @pytest.mark.parametrize("kind", WORTH_WAITING)
 def test_waiting_for_an_interface_has_an_end(kind: FailureKind) -> None:
     """A quota that never frees fails the task after the bound, not before."""
-    assert again(step(failed(kind), so_far=12, allowed=1, blameless=BLAMELESS_LIMIT - 1)).interface == "same"
+    before = step(failed(kind), so_far=12, allowed=1, blameless=BLAMELESS_LIMIT - 1)
+    assert isinstance(before, Park if kind in LIMITS else Again)
     assert isinstance(step(failed(kind), so_far=13, allowed=1, blameless=BLAMELESS_LIMIT), Finish)
 
 
-def test_a_quota_is_waited_for_until_its_reset() -> None:
-    """Counted from the end of the attempt, with the jitter on top."""
-    verdict = again(step(failed(FailureKind.QUOTA, resets_at=1_500.0)))
-    assert verdict.delay_seconds == pytest.approx(550.0)
+def test_a_quota_parks_the_task_until_its_reset_and_a_margin() -> None:
+    """Where another interface is left that the task may go to, it goes there instead."""
+    assert step(failed(FailureKind.QUOTA, resets_at=1_500.0)) == Park(why="quota: it said no", until=1_550.0)
+    assert again(step(failed(FailureKind.QUOTA, resets_at=1_500.0), remaining=("b",))).name == "b"
+
+
+def test_a_short_limit_is_waited_out_by_the_worker() -> None:
+    """A minute is not worth leaving the slot for."""
+    assert again(step(failed(FailureKind.RATE_LIMIT, retry_after_seconds=50.0))).delay_seconds == pytest.approx(55.0)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +216,11 @@ def test_an_interrupted_attempt_runs_again_only_where_that_is_harmless(
         assert "may have done part of its work" in verdict.question
 
 
+def test_an_interrupted_attempt_goes_on_unasked_where_its_client_has_the_session() -> None:
+    """What it had done is known to the client; nothing is done twice."""
+    assert isinstance(interrupted(by_task=False, by_interface=False, resumable=True), Again)
+
+
 def test_a_task_that_is_interrupted_again_and_again_becomes_a_question() -> None:
     """It may be what brings the daemon down."""
     assert isinstance(interrupted(by_task=None, by_interface=True, blameless=BLAMELESS_LIMIT - 1), Again)
@@ -210,7 +236,7 @@ def test_a_task_that_is_interrupted_again_and_again_becomes_a_question() -> None
         (Cancelled(), False),
         (TimedOut(after_seconds=1.0), False),
         (Interrupted(why=""), True),
-        *((failed(kind), kind in BLAMELESS) for kind in KINDS),
+        *((failed(kind), kind in BLAMELESS + STAYING) for kind in KINDS),
     ],
 )
 def test_blameless_endings_are_the_interfaces_and_the_daemons(outcome: Outcome, *, expected: bool) -> None:
@@ -237,6 +263,7 @@ def test_only_a_short_wait_is_worth_repeating_within_the_attempt(kind: FailureKi
         (failed(FailureKind.QUOTA), 2, 1.0, None, 1_800.0),
         (failed(FailureKind.RATE_LIMIT, retry_after_seconds=30.0), 5, 0.0, None, 30.0),
         (failed(FailureKind.RATE_LIMIT, retry_after_seconds=30.0), 5, 1.0, None, 33.0),
+        (failed(FailureKind.QUOTA, resets_at=18_000.0), 1, 1.0, 0.0, 18_060.0),
         (failed(FailureKind.QUOTA, resets_at=500.0), 1, 0.0, 400.0, 100.0),
         (failed(FailureKind.QUOTA, resets_at=500.0), 1, 0.0, 600.0, 0.0),
         (failed(FailureKind.QUOTA, resets_at=500.0), 1, 1.0, None, 900.0),
@@ -251,8 +278,9 @@ def test_waits_follow_the_interface_or_double(
 
 @given(st.sampled_from(FailureKind), st.integers(1, 200), st.floats(0, 1))
 def test_a_wait_never_passes_its_bound(kind: FailureKind, attempt: int, jitter: float) -> None:
-    """Whatever the number of the try, it is some time and not more than six hours."""
-    assert 0 < delay_seconds(failed(kind), attempt, jitter) <= 6 * 3_600
+    """Whatever the number of the try, it is not more than six hours; only a lost session is given up at once."""
+    assert (delay_seconds(failed(kind), attempt, jitter) > 0) is (kind is not FailureKind.SESSION_UNKNOWN)
+    assert delay_seconds(failed(kind), attempt, jitter) <= 6 * 3_600
 
 
 @given(st.sampled_from(FailureKind), st.integers(1, 4), st.lists(st.sampled_from("bcd"), unique=True).map(tuple))
@@ -263,6 +291,7 @@ def test_every_task_ends(kind: FailureKind, allowed: int, names: tuple[str, ...]
         verdict = step(failed(kind), so_far=so_far, allowed=allowed, remaining=remaining, blameless=blameless)
         if isinstance(verdict, Finish):
             return
-        remaining = remaining[1:] if again(verdict).interface == "next" else remaining
+        if isinstance(verdict, Again) and verdict.interface == "next":
+            remaining = remaining[1:]
         blameless += is_blameless(failed(kind))
     pytest.fail("it went on for a hundred attempts")

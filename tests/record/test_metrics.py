@@ -13,6 +13,7 @@ from brain_daemon.record.metrics import AVAILABILITY, QUALITY, DayTally, percent
 
 DAY = "2026-11-20"
 OTHER = {
+    FailureKind.ASKED,
     Reason.MALFORMED,
     Reason.DEPENDENCY_FAILED,
     Reason.HANDOFF_MISSING,

@@ -60,7 +60,7 @@ def test_transient_failures_do_not_use_up_the_tasks_own_attempts(brain):
 
 async def test_a_long_wait_is_spent_in_pending_and_a_wake_does_not_cut_it_short(brain):
     """The task is held until its time and its slot is free; only its own release ends the wait."""
-    scripted(brain, "full", 9, rules=QUOTA.format(wait=3600))
+    scripted(brain, "full", 75, rules=TRANSIENT.format(wait=3600))
     async with brain.running() as daemon:
         brain.drop("job.md", "---\ninterface: full\n---\n# Sum\n\nx\n")
         await daemon.until(lambda: "next attempt" in daemon.held().get("job.md", ""), "the wait")

@@ -132,7 +132,7 @@ def _facts(brain: "Brain", place: "Place") -> tuple[dict[str, Any], str]:
     task = parsed if isinstance(parsed, TaskSpec) else None
     attempts = brain.journal.attempts_of(place.task_id)
     hold = next((hold for hold in brain.journal.holds() if hold.task_id == place.task_id), None)
-    asked = attempts[-1] if attempts and attempts[-1].decision == "ask" and place.state == "active" else None
+    asked = attempts[-1] if attempts and attempts[-1].decision in ("ask", "park") and place.state == "active" else None
     held = None
     if hold is not None and place.state == "pending":
         held = {"why": hold.reason, "until": None if hold.until is None else utc(hold.until)}
