@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, assert_never
@@ -54,6 +54,16 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a task stands among those it belongs to. `depth` counts the parents above it; a task without one is a root."""
+
+    chain: str | None = None
+    parent: str | None = None
+    depth: int = 0
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """A row of the journal. Instants are epoch seconds; `spec` holds the task's original bytes until git has them.
 
@@ -86,6 +96,7 @@ class Attempt:
     resumes: str | None = None
     resume_at: float | None = None
     answer: str | None = None
+    lineage: Lineage = field(default_factory=Lineage)
 
     @property
     def workspace_of(self) -> str:

@@ -25,6 +25,7 @@ from brain_daemon.policy.eligibility import WIDTH, listing, meant, offers
 from brain_daemon.policy.readiness import DependencyFailed, Wait, order_key, ready
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.intake import Intake, PendingTask, original_of
+from brain_daemon.service.lineage import lineage_of
 from brain_daemon.store.journal import Hold
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look
@@ -262,6 +263,7 @@ class _Desk:
             interface=self._name,
             tier=None if self._spec is None else self._spec.cost.tier.value,
             routing={"reason": f"claimed by {self._agent.name}"},
+            lineage=lineage_of(self._brain.journal, task),
         )
 
     def _keep(self, attempt: Attempt) -> None:

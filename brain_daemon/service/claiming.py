@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 
 from brain_daemon.model import document
-from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision, Lineage
 from brain_daemon.model.errors import Refused, StorageError, UserError
 from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.outcome import Failed, Reason, TimedOut
@@ -25,6 +25,7 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Fail, Go
 from brain_daemon.service.ending import unstarted
 from brain_daemon.service.intake import Intake, PendingTask, original_of
+from brain_daemon.service.lineage import lineage_of
 from brain_daemon.service.worker import Job, Worker
 from brain_daemon.store.queue import Queue
 from brain_daemon.store.reading import read_regular
@@ -136,6 +137,7 @@ class Claimer:
             claimed_at=claimed_at,
             started_at=time.time(),
             origin="git" if pending.in_head else "local",
+            lineage=lineage_of(self._brain.journal, task) if isinstance(task, TaskSpec) else Lineage(),
         )
 
     def _fail(self, fail: Fail) -> Closed | None:

@@ -15,11 +15,11 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files as package_files
 from typing import Any
 
-from brain_daemon.model.attempt import Attempt, AttemptState, Decision, decode_ended, encode_ended
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision, Lineage, decode_ended, encode_ended
 from brain_daemon.model.errors import Damaged, Refused, StorageError
 from brain_daemon.model.outcome import Mode, Reason, Status
 from brain_daemon.store.files import Files
@@ -29,7 +29,7 @@ _OPEN_STATES = "('claimed', 'starting', 'ended', 'recorded')"
 _COLUMNS = (
     "attempt_id, task_id, number, state, name, sha256, spec, claimant, claimed_at, lease_until, origin, interface, "
     "model, tier, routing, argv, mode, started_at, ended, decision, status, reason, message, resumes, "
-    "resume_at, answer"
+    "resume_at, answer, lineage"
 )
 
 
@@ -148,7 +148,7 @@ class Journal:
     def insert(self, attempts: Sequence[Attempt]) -> None:
         """`add` for a caller that holds the transaction."""
         self._connection.executemany(
-            f"insert into attempts ({_COLUMNS}) values ({', '.join('?' * 26)})",  # noqa: S608 - constants only
+            f"insert into attempts ({_COLUMNS}) values ({', '.join('?' * 27)})",  # noqa: S608 - constants only
             [_to_row(attempt) for attempt in attempts],
         )
 
@@ -258,6 +258,24 @@ class Journal:
             "select coalesce(max(number), 0) + 1 from attempts where task_id = ?", (task_id,)
         ).fetchone()
         return int(row[0])
+
+    def lineage(self, task_id: str) -> Lineage | None:
+        """Where a task stands that has been worked on; without its attempts, as far as the ledger knows it. None: never heard of."""
+        row = self._connection.execute(
+            "select lineage from attempts where task_id = ? order by rowid desc limit 1", (task_id,)
+        ).fetchone()
+        if row is not None:
+            return Lineage(**json.loads(row[0]))
+        row = self._connection.execute(
+            "select chain_id, parent_id from outcomes where task_id = ? order by rowid desc limit 1", (task_id,)
+        ).fetchone()
+        return None if row is None else Lineage(chain=row[0], parent=row[1], depth=int(row[1] is not None))
+
+    def chain(self, chain_id: str) -> list[tuple[Any, ...]]:
+        """Ledger rows of a chain, oldest first: its tasks, and the root it is called after."""
+        return self._connection.execute(
+            "select * from outcomes where chain_id = ? or task_id = ? order by rowid", (chain_id, chain_id)
+        ).fetchall()
 
     def commit_of(self, task_id: str) -> str | None:
         row = self._connection.execute(
@@ -453,6 +471,7 @@ def _to_row(attempt: Attempt) -> tuple[object, ...]:
         attempt.resumes,
         attempt.resume_at,
         attempt.answer,
+        json.dumps(asdict(attempt.lineage)),
     )
 
 
@@ -498,6 +517,7 @@ def _from_row(row: Sequence[Any]) -> Attempt:
         resumes=row[23],
         resume_at=row[24],
         answer=row[25],
+        lineage=Lineage(**json.loads(row[26])),
     )
 
 

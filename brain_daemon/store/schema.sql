@@ -34,6 +34,7 @@ create table attempts (
     resumes     text,
     resume_at   real,
     answer      text,
+    lineage     text not null default '{}',
     commit_sha  text
 ) strict;
 
@@ -87,6 +88,7 @@ create table outcomes (
     overhead_seconds    real
 ) strict;
 
+create index outcomes_by_task on outcomes (task_id);
 create index outcomes_by_day on outcomes (substr(timestamp, 1, 10), interface);
 
 -- For people's own SQL: one row an attempt, the columns of logs/costs/DAY.csv; cost_usd is NULL where the cost is unknown.

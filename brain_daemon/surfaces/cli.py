@@ -62,6 +62,7 @@ ENTRIES: dict[str, Entry] = {
     "interfaces": Entry("interfaces", _FACTS, "List, check and approve who can do work."),
     "route": Entry("interfaces", _FACTS, "Say who would do a task, and why."),
     "costs": Entry("costs", _FACTS, "Sum up the ledger."),
+    "chain": Entry("chains", _FACTS, "Show a chain of tasks as a tree with its true total."),
     "usage": Entry("costs", _FACTS, "Show today's use of each interface."),
     "questions": Entry("questions", _FACTS, "Show what waits for your answer."),
     "answer": Entry("questions", _FACTS, "Answer a question."),

@@ -73,6 +73,7 @@ FACTS = (
     ("interfaces", "detect"),
     ("route", "{folder}/idea.md"),
     ("costs", "--by", "type"),
+    ("chain", "nightly"),
     ("usage",),
     ("lint", "{folder}/idea.md", "{folder}/bad.md"),
     ("new", "{folder}/new.md"),

@@ -1,0 +1,19 @@
+"""`brain chain` as a person and as a program reads it."""
+
+import json
+from decimal import Decimal
+
+
+def test_brain_chain_prints_the_tree_as_text_json_and_mermaid(brain, cli):
+    """The same facts three times."""
+    brain.echo()
+    brain.drop("a.md", "# A\n\nSay it.\n")
+    brain.drop("b.md", "---\ndepends_on: [a]\n---\n# B\n\nSay it.\n")
+    assert brain.run_once() == 0
+    text = cli("chain", "a").out
+    assert "└─ b" in text
+    assert "total" in text
+    facts = json.loads(cli("chain", "a", "--json").out)
+    assert [(task["task_id"], task["children"]) for task in facts["tasks"]] == [("a", ["b"]), ("b", [])]
+    assert Decimal(facts["total"]["cost_usd"]) == sum(Decimal(task["cost_usd"]) for task in facts["tasks"])
+    assert "t0 --> t1" in cli("chain", "a", "--mermaid").out
