@@ -1,7 +1,10 @@
-"""Which tasks belong to a chain now: the ledger knows those that were worked on, pending/ and active/ those that wait."""
+"""Which tasks belong to a chain, and how the queue hangs together: the ledger knows those that were worked on, pending/ and
+active/ those that wait.
+"""
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Lineage
@@ -9,6 +12,7 @@ from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
+from brain_daemon.policy.graph import Graph, Node, graph_of
 from brain_daemon.policy.resuming import is_parked
 from brain_daemon.record.chain import Chain, Member, chain_of
 from brain_daemon.service.brain import Brain
@@ -29,6 +33,23 @@ def find_chain(brain: Brain, wanted: str) -> Chain:
             f"there is no chain {wanted!r}, and no task of that id was worked on. `brain costs --by chain` lists chains."
         )
     return chain_of(chain_id, rows, members)
+
+
+def queue_graph(brain: Brain) -> Graph:
+    """The tasks that have not ended, as a graph."""
+    nodes = []
+    for task_id in Queue(brain.layout, brain.files, brain.config.task_bytes).active_ids():
+        attempts = brain.journal.attempts_of(task_id)
+        task = parse_task(attempts[-1].name, attempts[-1].spec) if attempts else None
+        if isinstance(task, TaskSpec):
+            nodes.append(Node(task=replace(task, id=task_id), state=_state(attempts[-1])))
+    called = {hold.name: hold.task_id for hold in brain.journal.holds()}
+    for name in sorted(names(brain.layout.pending)):
+        waiting = _task(brain, name)
+        if waiting is not None:
+            state = "held" if name in called else "pending"
+            nodes.append(Node(task=replace(waiting, id=called.get(name, waiting.id)), state=state))
+    return graph_of(nodes, brain.journal.ended_statuses())
 
 
 def _ended(brain: Brain, rows: list[CostRow]) -> Iterator[Member]:

@@ -312,6 +312,14 @@ class Journal:
         ).fetchone()
         return None if row is None else _record(row)
 
+    def ended_with(self, reason: str) -> list[TaskRecord]:
+        """The tasks that failed for this reason, oldest first."""
+        rows = self._connection.execute(
+            "select task_id, status, reason, sha256, path, finished_at from tasks where reason = ? order by rowid",
+            (reason,),
+        )
+        return [_record(row) for row in rows]
+
     def ended_tasks(self, limit: int = -1) -> list[TaskRecord]:
         """Newest first."""
         rows = self._connection.execute(

@@ -63,6 +63,7 @@ ENTRIES: dict[str, Entry] = {
     "route": Entry("interfaces", _FACTS, "Say who would do a task, and why."),
     "costs": Entry("costs", _FACTS, "Sum up the ledger."),
     "chain": Entry("chains", _FACTS, "Show a chain of tasks as a tree with its true total."),
+    "graph": Entry("chains", _FACTS, "Show which tasks wait for which."),
     "usage": Entry("costs", _FACTS, "Show today's use of each interface."),
     "questions": Entry("questions", _FACTS, "Show what waits for your answer."),
     "answer": Entry("questions", _FACTS, "Answer a question."),

@@ -74,6 +74,7 @@ FACTS = (
     ("route", "{folder}/idea.md"),
     ("costs", "--by", "type"),
     ("chain", "nightly"),
+    ("graph",),
     ("usage",),
     ("lint", "{folder}/idea.md", "{folder}/bad.md"),
     ("new", "{folder}/new.md"),

@@ -1,15 +1,18 @@
-"""`brain chain`: the tasks that belong together, what each took and cost, and the one true total."""
+"""`brain chain`: tasks that belong together with their one true total. `brain graph`: who waits for whom in the queue."""
 
+import sys
 from contextlib import closing
 from typing import Any
 
 import click
 
+from brain_daemon.policy.graph import Graph, graph_to
+from brain_daemon.policy.graph import mermaid as graph_chart
 from brain_daemon.record.chain import Chain, Link, mermaid
 from brain_daemon.record.ledger import Totals
 from brain_daemon.record.wording import dollars, duration
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.chains import find_chain
+from brain_daemon.service.chains import find_chain, queue_graph
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, say, show
 
@@ -42,6 +45,42 @@ def chain_command(call: Call, chain_id: str, as_mermaid: bool, as_json: bool) ->
         click.echo(mermaid(chain), nl=False)
     else:
         _print(chain)
+
+
+@click.command("graph")
+@click.option("--mermaid", "as_mermaid", is_flag=True, help="Print it as a Mermaid flowchart.")
+@json_option
+@click.pass_obj
+def graph_command(call: Call, as_mermaid: bool, as_json: bool) -> None:
+    """Show which tasks wait for which, and in which levels they can run. A circle of tasks is spelled out (exit code 1).
+
+    Example: brain graph --mermaid
+    """
+    with closing(Brain.open(call.brain_root, call.environment)) as brain:
+        graph = queue_graph(brain)
+    if as_json:
+        print_json(graph_to(graph))
+    elif as_mermaid:
+        click.echo(graph_chart(graph), nl=False)
+    else:
+        _print_graph(graph)
+    if graph.cycles:
+        sys.exit(1)
+
+
+def _print_graph(graph: Graph) -> None:
+    if not graph.nodes:
+        say("No task waits.")
+    waits = {node.task.id: ", ".join(node.task.waits_for) for node in graph.nodes}
+    states = {node.task.id: node.state for node in graph.nodes}
+    levels = {task_id: str(number) for number, level in enumerate(graph.levels, 1) for task_id in level}
+    ordered = sorted(waits, key=lambda task_id: (int(levels.get(task_id, "0")) or len(waits) + 1, task_id))
+    rows = [[levels.get(task_id, "-"), task_id, states[task_id], waits[task_id]] for task_id in ordered]
+    show((Column("LEVEL", right=True), Column("TASK"), Column("STATE", styles=STATE_STYLES), Column("WAITS FOR")), rows)
+    for circle in graph.cycles:
+        say(f"a circle, in which nothing can start: {' -> '.join(circle)}. Take one `depends_on` out.")
+    for name in graph.unknown:
+        say(f"note: nobody is called {name}; what waits for it starts when such a task has completed.")
 
 
 def _print(chain: Chain) -> None:

@@ -10,6 +10,7 @@ from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import BrainError
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.reviving import revive
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.linting import lint_command, new_command
 from brain_daemon.surfaces.commands.submitting import submit_command
@@ -39,13 +40,18 @@ def cancel_command(call: Call, task_ids: tuple[str, ...], why: str, as_json: boo
 def retry_command(call: Call, task_ids: tuple[str, ...], as_json: bool) -> None:
     """Run ended tasks again: back into pending/ as they were asked. The earlier outcome stays in git.
 
+    Tasks that failed only because one of these had failed come back with it.
+
     Example: brain retry task-001
     """
     _each(call, task_ids, _retried, as_json=as_json)
 
 
 def _retried(brain: Brain, task_id: str) -> str:
-    return f"{actions.retry(brain, task_id).task_id}: back in pending/"
+    retried = actions.retry(brain, task_id).task_id
+    revived = revive(brain, retried, actions.retry)
+    waiting = f", and with it {', '.join(revived)}, which had failed because of it" if revived else ""
+    return f"{retried}: back in pending/{waiting}"
 
 
 @click.command("release")
