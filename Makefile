@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 KILLS ?= 20
+CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/brain-daemon/clients
+DATA ?= ../routing-data
 
-.PHONY: demo test lint types unit bench crash-lab lowest lock clean
+.PHONY: demo test test-clients lint types unit bench bench-routing crash-lab lowest lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/brain demo
@@ -26,8 +28,17 @@ unit: $(VENV)/.developed
 	$(BIN)/coverage report --fail-under=85
 	$(BIN)/coverage report --fail-under=100 --include='brain_daemon/model/*,brain_daemon/policy/*'
 
+# The real AI clients against servers on loopback. Pinned programs, 1.3 GB, are put into CLIENTS_CACHE once; npm does that.
+test-clients: $(VENV)/.developed
+	clients=$$($(BIN)/python tests/clients/install.py "$(CLIENTS_CACHE)") && \
+	TEST_CLIENTS="$$clients" $(BIN)/python -m pytest tests/clients --durations=10
+
 bench: $(VENV)/.developed
 	$(BIN)/python benchmarks/drop_to_commit.py
+
+# DATA is a folder with checkouts of the public tables; benchmarks/routing.py says which.
+bench-routing: $(VENV)/.developed
+	$(BIN)/python benchmarks/routing.py $(DATA)
 
 crash-lab: $(VENV)/.developed
 	$(BIN)/python tests/faults/kill_lab.py --kills $(KILLS) --seed $(SEED)

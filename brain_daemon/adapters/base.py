@@ -32,6 +32,8 @@ class Invocation:
     `folder` holds the attempt's raw output and lock, `workspace` is where the agent works; durations are seconds.
     `environment` is the daemon's own, from which a child is given little. With `client_session` the call goes on in that
     session, whose earlier attempts were `charged` so far; `answer` is what a person said to the question of the last one.
+    `token` proves to this program that a child is the attempt's (store/tokens.py).
+    `marks` are variables about the task for whoever works on it.
     `budget_usd` is what the call may cost at most; an adapter that sees the cost grow ends it there.
     """
 
@@ -52,7 +54,9 @@ class Invocation:
     client_session: str | None = None
     charged: Charged = field(default_factory=Charged)
     answer: str | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
     budget_usd: Decimal | None = None
+    token: str = ""
 
 
 class Adapter(Protocol):

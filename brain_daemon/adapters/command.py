@@ -1,23 +1,30 @@
 """The adapter for programs: prompt in by stdin, argument or file, raw output into the attempt's folder, the reading of it.
 
 Failures: a program that is gone, not executable or too short of system resources is the outcome `Failed(unavailable)` or
-`Failed(transient)` of the attempt: nothing was started then.
+`Failed(transient)` of the attempt, a prompt longer than it takes `Failed(context_too_long)`, a permission it refuses to root
+`Failed(permission_denied)`: nothing was started then.
 """
 
 import asyncio
 import os
 import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.environment import child_environment
+from brain_daemon.adapters.prices import cost_of
 from brain_daemon.adapters.process import Command, RawRun, run
 from brain_daemon.adapters.reading import Reader, Reading, compile_rules
+from brain_daemon.adapters.secrets import read_secret
 from brain_daemon.adapters.tokens import count
 from brain_daemon.model.errors import Occupied, Transient, UserError
-from brain_daemon.model.interface import InterfaceType, OutputRules, PromptBy, arguments
+from brain_daemon.model.interface import FILES, InterfaceSpec, InterfaceType, OutputRules, Profile, PromptBy, arguments
 from brain_daemon.model.outcome import (
     FREE,
     Cancelled,
@@ -30,61 +37,106 @@ from brain_daemon.model.outcome import (
     Usage,
 )
 from brain_daemon.policy.charging import newly_used
-from brain_daemon.policy.pricing import price
 from brain_daemon.store.files import Files
 
 _THREAD_WORTHY_BYTES = 64 << 10
+_LOCAL_ZONE = "/etc/localtime"
+_NOTHING_USED = Usage(input_tokens=0, output_tokens=0, requests=0)
+_TURNED_AWAY = frozenset(
+    {FailureKind.AUTH, FailureKind.CONTEXT_TOO_LONG, FailureKind.SESSION_UNKNOWN, FailureKind.UNAVAILABLE}
+)
+"""Failures before the first token: what a client does not tell then is nothing, and not to be estimated."""
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 class CommandAdapter:
     """Runs the command an interface declares."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, *, is_root: Callable[[], bool] = _is_root) -> None:
         self._files = files
+        self._is_root = is_root
 
     def argv(self, invocation: Invocation) -> tuple[str, ...]:
         """The argument list without the prompt itself, which may be long and is in the attempt's folder anyway."""
-        return _argv(invocation, prompt="{prompt}")
+        return _argv(invocation, prompt="{prompt}", new_session="{new_session}")
 
     async def invoke(self, invocation: Invocation, cancel: Cancel) -> Ended:
-        self._files.make_folder(invocation.folder)
-        self._files.make_folder(invocation.workspace)
-        prompt_path = os.path.join(invocation.folder, "prompt.md")
-        self._files.put(prompt_path, invocation.prompt.encode("utf-8", "surrogatepass"), sync=False)
         started_at = time.time()
+        prompt_path = self._laid_out(invocation)
+        refusal = _refusal(invocation, is_root=self._is_root())
+        if refusal is not None:
+            return _not_started(started_at, *refusal)
+        new_session = str(uuid.uuid4())
         try:
-            command = _command(invocation, prompt_path)
+            if (
+                invocation.interface.auth.secret_command
+            ):  # it may wait for a keyring; what follows finds the answer kept
+                await asyncio.to_thread(read_secret, invocation.interface.auth, invocation.environment)
+            command = _command(invocation, prompt_path, new_session)
             raw = await run(command, cancel=cancel)
         except UserError as error:
             return _not_started(started_at, FailureKind.UNAVAILABLE, str(error))
         except (Transient, Occupied) as error:
             return _not_started(started_at, FailureKind.TRANSIENT, str(error))
         stdout, stderr = _output(command.stdout_path), _output(command.stderr_path)
+        session = new_session if invocation.interface.invoke.session and raw.pid is not None else None
         if len(stdout) + len(stderr) > _THREAD_WORTHY_BYTES or invocation.interface.type is InterfaceType.LLM:
-            return await asyncio.to_thread(judge, invocation, raw, stdout, stderr)
-        return judge(invocation, raw, stdout, stderr)
+            return await asyncio.to_thread(judge, invocation, raw, stdout, stderr, session)
+        return judge(invocation, raw, stdout, stderr, session)
+
+    def _laid_out(self, invocation: Invocation) -> str:
+        """Make the folders and write the files the program will want; the path of the prompt's."""
+        for folder in (invocation.folder, invocation.workspace):
+            self._files.make_folder(folder)
+        if invocation.interface.invoke.files:
+            self._files.make_folder(_files_of(invocation))
+        for name, text in invocation.interface.invoke.files:
+            self._files.put(os.path.join(_files_of(invocation), name), text.encode(), sync=False)
+        prompt_path = os.path.join(invocation.folder, "prompt.md")
+        self._files.put(prompt_path, invocation.prompt.encode("utf-8", "surrogatepass"), sync=False)
+        return prompt_path
 
 
-def judge(invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes) -> Ended:
-    """What a finished run means: the daemon's own ending of it wins, then the evidence in the output."""
+def judge(
+    invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes, chosen_session: str | None = None
+) -> Ended:
+    """What a finished run means: the daemon's own ending of it wins, then the evidence in the output.
+
+    `chosen_session` is the name we gave its session, for a program that did not live to say it.
+    """
     spec = invocation.interface
-    reading = _reader(spec.output).read(stdout, stderr, raw.exit_code, raw.signal)
+    zone = local_zone(invocation.environment.get("TZ", ""))
+    reading = _reader(spec.output).read(stdout, stderr, raw.exit_code, raw.signal, now=raw.finished_at, zone=zone)
     usage, told_usd = _of_this_run(invocation, reading)
     if usage.input_tokens is None and spec.type is InterfaceType.LLM and raw.pid is not None:
-        usage = _estimated(invocation.prompt, reading.text, usage)
+        usage = _NOTHING_USED if _was_turned_away(raw, reading) else _estimated(invocation.prompt, reading.text, usage)
     return Ended(
         outcome=_outcome(invocation, raw, reading),
         started_at=raw.started_at,
         finished_at=raw.finished_at,
         duration_seconds=raw.duration_seconds,
         usage=usage,
-        cost=price(spec.cost, usage, told_usd),
+        cost=cost_of(spec, usage, told_usd, reading.model, invocation.model),
         model=reading.model or invocation.model,
-        client_session=reading.client_session,
+        client_session=_session(invocation, reading, chosen_session),
         text=reading.text,
         survivors=raw.survivors,
         warnings=reading.warnings,
     )
+
+
+def _was_turned_away(raw: RawRun, reading: Reading) -> bool:
+    return raw.ended_by == "itself" and reading.failure is not None and reading.failure.kind in _TURNED_AWAY
+
+
+def _session(invocation: Invocation, reading: Reading, chosen: str | None) -> str | None:
+    """The session to resume: the one told, the one resumed or the one chosen, unless the program says that it knows none such."""
+    if reading.failure is not None and reading.failure.kind is FailureKind.SESSION_UNKNOWN:
+        return None
+    return reading.client_session or invocation.client_session or chosen
 
 
 def _of_this_run(invocation: Invocation, reading: Reading) -> tuple[Usage, Decimal | None]:
@@ -111,7 +163,7 @@ def _outcome(invocation: Invocation, raw: RawRun, reading: Reading) -> Outcome:
         case "timeout":
             return TimedOut(after_seconds=invocation.timeout_seconds)
         case "inactivity":
-            return TimedOut(after_seconds=invocation.inactivity_seconds or 0.0, inactive=True)
+            return TimedOut(after_seconds=_inactivity_seconds(invocation) or 0.0, inactive=True)
         case "output_limit":
             return Failed(
                 kind=FailureKind.OUTPUT_LIMIT,
@@ -124,12 +176,70 @@ def _outcome(invocation: Invocation, raw: RawRun, reading: Reading) -> Outcome:
     return Succeeded(text=reading.text)
 
 
-def _command(invocation: Invocation, prompt_path: str) -> Command:
+def local_zone(name: str) -> tzinfo:
+    """The zone in which programs here print clock times: what `TZ` names, else this machine's own, else UTC."""
+    try:
+        if name:
+            return ZoneInfo(name.removeprefix(":"))
+        with open(_LOCAL_ZONE, "rb") as file:
+            return ZoneInfo.from_file(file)
+    except (KeyError, OSError, ValueError):
+        return UTC
+
+
+def _refusal(invocation: Invocation, *, is_root: bool) -> tuple[FailureKind, str] | None:
+    """Why the program is not even started: it would only say the same, after some seconds."""
+    spec, profile = invocation.interface, _profile(invocation)
+    longest, characters = spec.limits.prompt_characters, len(invocation.prompt)
+    if longest is not None and characters > longest:
+        return FailureKind.CONTEXT_TOO_LONG, (
+            f"the prompt has {characters:,} characters, and {spec.name} takes at most {longest:,} (limits.prompt_characters); "
+            "it was not started"
+        )
+    if profile is not None and profile.not_as_root and is_root:
+        return FailureKind.PERMISSION_DENIED, (
+            f"{spec.name} refuses the permission `{profile.name}` to root; it was not started: "
+            "run the daemon as another user, or ask for less in the task"
+        )
+    return None
+
+
+def _profile(invocation: Invocation) -> Profile | None:
+    return invocation.interface.invoke.profile(invocation.profile.value) if invocation.profile else None
+
+
+def _inactivity_seconds(invocation: Invocation) -> float | None:
+    """How long it may be silent: its own file knows best, else the settings say."""
+    return invocation.interface.invoke.inactivity_seconds or invocation.inactivity_seconds
+
+
+def _files_of(invocation: Invocation) -> str:
+    """A folder of the interface's own beside those of the attempts: a program may keep its sessions there from run to run."""
+    state = os.path.dirname(os.path.dirname(invocation.folder))
+    return os.path.join(state, "clients", invocation.interface.name)
+
+
+def _environment(invocation: Invocation) -> dict[str, str]:
+    """The child's environment, with the place of its files in the values that name it."""
+    declared = _declared_values(invocation.interface, _profile(invocation))
+    return {
+        name: value.replace(FILES, _files_of(invocation)) if value in declared else value
+        for name, value in child_environment(invocation).items()
+    }
+
+
+def _declared_values(spec: InterfaceSpec, profile: Profile | None) -> frozenset[str]:
+    """Values the interface file itself sets; a variable or a secret that happens to hold `{files}` stays as it is."""
+    pairs = (*spec.invoke.set_env, *(profile.set_env if profile else ()))
+    return frozenset(value for _name, value in pairs if FILES in value)
+
+
+def _command(invocation: Invocation, prompt_path: str, new_session: str) -> Command:
     invoke = invocation.interface.invoke
     folder = invocation.folder
     return Command(
-        argv=_argv(invocation, prompt=invocation.prompt),
-        env=child_environment(invocation),
+        argv=_argv(invocation, prompt=invocation.prompt, new_session=new_session),
+        env=_environment(invocation),
         cwd=invocation.workspace,
         stdin_path=prompt_path if invoke.prompt is PromptBy.STDIN else None,
         stdout_path=os.path.join(folder, "stdout"),
@@ -137,22 +247,22 @@ def _command(invocation: Invocation, prompt_path: str) -> Command:
         lock_path=os.path.join(folder, "lock"),
         attempt_id=invocation.attempt_id,
         timeout_seconds=invocation.timeout_seconds,
-        inactivity_seconds=invocation.inactivity_seconds,
+        inactivity_seconds=_inactivity_seconds(invocation),
         output_limit_bytes=invocation.output_bytes,
         grace_seconds=invocation.grace_seconds,
     )
 
 
-def _argv(invocation: Invocation, *, prompt: str) -> tuple[str, ...]:
-    invoke = invocation.interface.invoke
-    profile = invoke.profile(invocation.profile.value) if invocation.profile else None
+def _argv(invocation: Invocation, *, prompt: str, new_session: str) -> tuple[str, ...]:
     return arguments(
-        invoke,
-        profile=profile,
+        invocation.interface.invoke,
+        profile=_profile(invocation),
         model=invocation.model,
         client_session=invocation.client_session,
+        new_session=new_session,
         prompt=prompt,
         prompt_file=os.path.join(invocation.folder, "prompt.md"),
+        files=_files_of(invocation),
     )
 
 
@@ -182,6 +292,6 @@ def _not_started(started_at: float, kind: FailureKind, message: str) -> Ended:
         started_at=started_at,
         finished_at=time.time(),
         duration_seconds=0.0,
-        usage=Usage(input_tokens=0, output_tokens=0, requests=0),
+        usage=_NOTHING_USED,
         cost=FREE,
     )

@@ -7,12 +7,13 @@ each start is appended and synced before anything else happens: the outside obse
 import os
 import time
 
-from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed, writes_nothing
+from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed, quick, writes_nothing
 from brain_daemon.model.outcome import FailureKind
 
 _BEAT_SECONDS = 0.02
 
 
+@quick("delay_seconds", "witness")
 @writes_nothing
 def echo(call: ToolCall) -> ToolAnswer:
     """Answer with the task's text."""

@@ -1,17 +1,21 @@
-"""Asking one expression of one run: JMESPath with five functions of ours, where every error is null.
+"""Asking one expression of one run: JMESPath with some functions of ours, where every error is null.
 
 Null in, null out: a function of ours given nothing of its kind answers null and does not throw away the rest of the
 expression, so `match(err.error.message, 'x') || match(stderr, 'y')` works for a program that printed no JSON.
 
 Time is bounded: one regular expression may run MATCH_SECONDS (the `regex` package stops itself, Python's `re` cannot), and
-after MAX_TIMED_OUT_MATCHES that ran out no further one is tried for that run; both are said in the warnings.
+after MAX_TIMED_OUT_MATCHES that ran out no further one is tried for that run. All expressions of a run together may work
+WORK_SECONDS; after that, only those that are done in a few steps still get an answer, which error rules are. All of this is
+said in the warnings.
 """
 
 import json
 import math
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Self, TypeGuard
 
 import jmespath
@@ -19,13 +23,20 @@ import regex
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 from jmespath.parser import ParsedResult
+from jmespath.visitor import TreeInterpreter
 
 MATCH_SECONDS = 0.25
 MAX_TIMED_OUT_MATCHES = 4
+WORK_SECONDS = 20.0
+MAX_MATCHES = 10_000
 
 _NUMBER = regex.compile(r"\s*\$?\s*(-?[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?)\s*([kKmMbB]?)(?![\w.])")
 _SCALE = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+_STEPS_BETWEEN_LOOKS = 1_024
 _ANY: Any = {"types": []}
+_NO_ANSWER = (
+    JMESPathError, regex.error, ArithmeticError, AttributeError, RecursionError, TimeoutError, TypeError, ValueError,
+)  # fmt: skip
 # NaN and Infinity are not JSON, and no sum survives them.
 _DECODER = json.JSONDecoder(parse_constant=lambda _name: None)
 
@@ -40,17 +51,29 @@ class RunFunctions(Functions):
     @signature(_ANY, {"types": ["string"]})
     def _func_match(self, text: object, pattern: str) -> list[str | None] | None:
         """The groups of the last match of `pattern` in `text`, the whole match where it has no groups."""
+        matches = self._matches(text, pattern, lambda found: deque(found, maxlen=1))
+        return _groups_of(matches[0]) if matches else None
+
+    @signature(_ANY, {"types": ["string"]})
+    def _func_match_all(self, text: object, pattern: str) -> list[list[str | None]] | None:
+        """The same of each match, in order, up to MAX_MATCHES."""
+        matches = self._matches(text, pattern, lambda found: list(islice(found, MAX_MATCHES)))
+        return [_groups_of(one) for one in matches] or None
+
+    def _matches(
+        self, text: object, pattern: str, kept: Callable[[Iterator[regex.Match[str]]], Sequence[regex.Match[str]]]
+    ) -> Sequence[regex.Match[str]]:
+        """The matches, of which `kept` keeps some; none where the search ran out of time."""
         if not isinstance(text, str) or self._timed_out >= MAX_TIMED_OUT_MATCHES:
-            return None
+            return ()
         try:
-            matches = deque(regex.finditer(pattern, text, timeout=MATCH_SECONDS), maxlen=1)
+            return kept(regex.finditer(pattern, text, timeout=MATCH_SECONDS))
         except TimeoutError:
             self._timed_out += 1
             self._warnings.append(
                 f"the pattern `{pattern}` was given up after {MATCH_SECONDS} s; write it without nested repeats"
             )
-            return None
-        return list(matches[0].groups() or (matches[0][0],)) if matches else None
+            return ()
 
     @signature(_ANY)
     def _func_parse_json(self, text: object) -> Any:
@@ -84,14 +107,62 @@ class RunFunctions(Functions):
         value = float(found[1].replace(",", "")) * _SCALE[found[2].lower()] if found else math.inf
         return None if math.isinf(value) else int(value) if value.is_integer() else value
 
+    @signature(_ANY, _ANY)
+    def _func_minus(self, one: object, other: object) -> float | None:
+        """The difference of two numbers."""
+        return one - other if is_number(one) and is_number(other) else None
+
+    @signature(_ANY, _ANY)
+    def _func_mod(self, one: object, other: object) -> float | None:
+        """What is left of a number that is divided by another: an exit code is a number modulo 256."""
+        return one % other if is_number(one) and is_number(other) and other != 0 else None
+
+
+def _groups_of(match: regex.Match[str]) -> list[str | None]:
+    return list(match.groups() or (match[0],))
+
+
+class Work:
+    """The time that the expressions of one run may take together; `warnings` grows by one when it is over."""
+
+    def __init__(self, warnings: list[str], seconds: float = WORK_SECONDS) -> None:
+        self._warnings = warnings
+        self._seconds = seconds
+        self._ends_at = time.monotonic() + seconds
+        self._said = False
+
+    def is_over(self) -> bool:
+        if time.monotonic() < self._ends_at:
+            return False
+        if not self._said:
+            self._warnings.append(f"reading the output was given up after {self._seconds:g} s; some values are missing")
+            self._said = True
+        return True
+
+
+class BoundedInterpreter(TreeInterpreter):
+    """JMESPath's own interpreter, which looks at the time now and then; raises TimeoutError when it is over."""
+
+    def __init__(self, options: jmespath.Options, work: Work) -> None:
+        super().__init__(options)
+        self._work = work
+        self._steps = 0
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+        self._steps += 1
+        if self._steps % _STEPS_BETWEEN_LOOKS == 0 and self._work.is_over():
+            raise TimeoutError
+        return super().visit(node, *args, **kwargs)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One ended run, to be asked. `root` is what expressions see; the functions and `warnings` are shared by all its views."""
+    """One ended run, to be asked. `root` is what expressions see; all else is shared by all its views."""
 
     root: Mapping[str, Any]
     compiled: Mapping[str, ParsedResult]
     options: jmespath.Options
+    work: Work
     warnings: list[str]
 
     def over(self, root: Mapping[str, Any]) -> Self:
@@ -103,15 +174,16 @@ class Run:
         if expression is None:
             return None
         try:
-            return self.compiled[expression].search(self.root, options=self.options)
-        except (JMESPathError, regex.error, ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
+            return BoundedInterpreter(self.options, self.work).visit(self.compiled[expression].parsed, self.root)
+        except _NO_ANSWER:
             # jmespath checks the arguments of its functions only so far: a sort of mixed values raises what Python raises.
             return None
 
 
 def run_of(root: Mapping[str, Any], expressions: Mapping[str, ParsedResult], warnings: list[str]) -> Run:
     """A run that can be asked each of `expressions`; what goes wrong on the way is added to `warnings`."""
-    return Run(root, expressions, jmespath.Options(custom_functions=RunFunctions(warnings)), warnings)
+    options = jmespath.Options(custom_functions=RunFunctions(warnings))
+    return Run(root, expressions, options, Work(warnings), warnings)
 
 
 def compiled(expressions: Iterable[str]) -> Mapping[str, ParsedResult]:

@@ -5,13 +5,14 @@ Nothing here is fatal: an expression that fails is null, a line that does not pa
 not found in a good run is a warning. Only rules that do not compile raise UserError, and model/interface_file.py lets none
 of those through. Reading takes as long as the output is long, so it belongs off the event loop.
 
-Not promised: a reset told as a clock time ("resets 11:29pm") is not turned into an instant here; it stays in the message.
+A reset told as a clock time or a duration is counted from `now`, the end of the run (model/reset_time.py).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, tzinfo
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import regex
@@ -23,18 +24,18 @@ from brain_daemon.model.errors import UserError
 from brain_daemon.model.expression import fault_in
 from brain_daemon.model.interface import ErrorRule, OutputFormat, OutputRules
 from brain_daemon.model.outcome import Failed, FailureKind, Usage
-from brain_daemon.model.quantities import parse_duration
+from brain_daemon.model.reset_time import number_in, reset_instant, wait_seconds
 
 TAIL_CHARACTERS = 16 * 1024
 """Error rules see the end of what was printed: the sign of a failure is there, and a pattern must not meet a whole answer."""
 MAX_MESSAGE_CHARACTERS = 2_000
+NOT_TOLD = "none"
+"""A figure of this word is unknown without a warning: some programs tell it only where there is one."""
 
 _ERR_CHARACTERS = 64 * 1024
 _MAX_FALSE_STARTS = 2_000
 _MAX_MESSAGE_LINES = 20
 _OBJECT_START = regex.compile(r"^[^{\n]*\{", regex.MULTILINE)
-_EPOCHS = (946_684_800, 4_102_444_800)  # the years 2000 to 2099: anything else is not a reset
-_MILLISECONDS_ABOVE = 100_000_000_000
 _NANO_USD = Decimal("1e-9")  # floats carry noise far below any price, and a ledger adds them up
 _COST = "cost_usd"
 _EX_TEMPFAIL, _NOT_EXECUTABLE, _NOT_FOUND = 75, 126, 127  # sysexits.h; the shell
@@ -61,8 +62,20 @@ class Reader:
     rules: OutputRules
     expressions: Mapping[str, ParsedResult]
 
-    def read(self, stdout: bytes, stderr: bytes, exit_code: int | None, signal: int | None = None) -> Reading:
-        """Judge one ended run. `exit_code` is None where a signal ended it; `signal` is that signal's number."""
+    def read(
+        self,
+        stdout: bytes,
+        stderr: bytes,
+        exit_code: int | None,
+        signal: int | None = None,
+        *,
+        now: float = 0.0,
+        zone: tzinfo = UTC,
+    ) -> Reading:
+        """Judge one ended run. `exit_code` is None where a signal ended it; `signal` is that signal's number.
+
+        `now` is the epoch second at which it ended, `zone` the one of clock times that name none.
+        """
         warnings: list[str] = []
         root = _root(self.rules.format, stdout, stderr, warnings) | {"exit_code": exit_code, "signal": signal}
         run = run_of(root, self.expressions, warnings)
@@ -74,7 +87,7 @@ class Reader:
             text=text or "",
             usage=_usage(found, warnings),
             cost_usd=_usd(found.get(_COST), warnings),
-            failure=None if ok else self._failure(run),
+            failure=None if ok else self._failure(run, now, zone),
             model=_words(run.ask(self.rules.model)),
             client_session=_words(run.ask(self.rules.client_session)),
             warnings=tuple(dict.fromkeys(warnings)),
@@ -96,7 +109,7 @@ class Reader:
             run.warnings.extend(f"`{wanted[name]}` ({name}) found nothing in the output" for name in missing)
         return found
 
-    def _failure(self, run: Run) -> Failed:
+    def _failure(self, run: Run, now: float, zone: tzinfo) -> Failed:
         tail = run.over(_tail_of(run.root))
         undeclared = ErrorRule(kind=_kind_of_exit(run.root["exit_code"]))
         rule = next(
@@ -105,8 +118,8 @@ class Reader:
         return Failed(
             kind=FailureKind(rule.kind),
             message=self._message(tail, rule),
-            retry_after_seconds=_seconds(tail.ask(rule.retry_after)),
-            resets_at=_instant(tail.ask(rule.resets_at)),
+            retry_after_seconds=_wait(tail.ask(rule.retry_after), now),
+            resets_at=reset_instant(tail.ask(rule.resets_at), now=now, zone=zone),
         )
 
     def _message(self, tail: Run, rule: ErrorRule) -> str:
@@ -213,14 +226,14 @@ def _usage(found: Mapping[str, Any], warnings: list[str]) -> Usage:
 def _count(name: str, value: object, warnings: list[str]) -> int | None:
     if is_number(value) and value >= 0:
         return round(value)
-    if value is not None:
+    if value not in (None, NOT_TOLD):
         warnings.append(f"{name} is not a count: {str(value)[:80]}")
     return None
 
 
 def _usd(value: object, warnings: list[str]) -> Decimal | None:
     try:
-        usd = Decimal(str(value)).quantize(_NANO_USD).normalize() if value is not None else None
+        usd = Decimal(str(value)).quantize(_NANO_USD).normalize() if value not in (None, NOT_TOLD) else None
     except InvalidOperation:
         usd = Decimal(-1)
     if usd is not None and usd < 0:
@@ -229,40 +242,15 @@ def _usd(value: object, warnings: list[str]) -> Decimal | None:
     return usd
 
 
-def _instant(value: object) -> float | None:
-    """Epoch seconds, from epoch seconds or milliseconds or from ISO 8601 text with its zone."""
-    seconds = _number_in(value)
-    if seconds is None and isinstance(value, str):
-        seconds = _iso_instant(value)
-    if seconds is not None and seconds > _MILLISECONDS_ABOVE:
-        seconds /= 1000
-    return seconds if seconds is not None and _EPOCHS[0] <= seconds < _EPOCHS[1] else None
-
-
-def _iso_instant(text: str) -> float | None:
+def _wait(value: object, now: float) -> float | None:
+    """Seconds to wait, from a number, a duration, or the date that HTTP allows in `Retry-After`."""
+    wait = wait_seconds(value if number_in(value) is None else number_in(value))
+    if wait is not None or not isinstance(value, str):
+        return wait
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (OverflowError, ValueError):
         return None
-    return moment.timestamp() if moment.tzinfo else None
-
-
-def _seconds(value: object) -> float | None:
-    """A duration in seconds, from a number or from text like `41s` and `8h44m7s`."""
-    try:
-        seconds = parse_duration(value) if isinstance(value, str) else _number_in(value)
-    except ValueError:
-        return None
-    return seconds if seconds is not None and seconds >= 0 else None
-
-
-def _number_in(value: object) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    return float(value) if is_number(value) else None
 
 
 def _kind_of_exit(exit_code: int | None) -> FailureKind:

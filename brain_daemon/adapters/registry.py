@@ -1,24 +1,22 @@
 """Who can do work now: the files in tools/interfaces/, read, checked and approved.
 
 A file joins when it parses, its name is its own, its content is approved on this host, its program is there and its
-secret is present. A file that fails any of these is kept in view with the reason and stops nothing else. The optional
-`check` command of an interface is run apart (`run_check`), since some clients take seconds to say their version.
+secret is present. A file that fails any of these is kept in view with the reason and stops nothing else. What takes
+longer, its own checks and the command that prints its secret, is run apart (adapters/checking.py) and told to `note_check`.
 
-Approval (B24): content that ships with this package, or that appears here while git does not have it, is approved at
+Approval (B24): content that ships with this package, or that appears here while git does not know it, is approved at
 once; content that came with git waits for `brain interfaces approve`.
 """
 
 import os
 import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from brain_daemon.adapters.environment import child_path, expanded, interface_environment
+from brain_daemon.adapters.checking import has_check
+from brain_daemon.adapters.http_target import missing_extra, nobody_listens
+from brain_daemon.adapters.secrets import child_path, expanded, file_fault, is_secret_name, source_of
 from brain_daemon.adapters.tool import find_tool
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface import (
@@ -35,10 +33,14 @@ from brain_daemon.store.queue import Gone, Seen, Unreadable, look, names
 from brain_daemon.store.template import shipped_hashes
 
 MAX_INTERFACE_BYTES = 256 << 10
-CHECK_TIMEOUT_SECONDS = 30.0
-MAX_CHECK_BYTES = 1 << 20
-_CHECK_BEAT_SECONDS = 0.05
-_RUNNABLE = frozenset({InvokeKind.COMMAND, InvokeKind.TOOL})
+KINDS = frozenset({InvokeKind.COMMAND, InvokeKind.TOOL, InvokeKind.HTTP, InvokeKind.FILE_DROP, InvokeKind.HUMAN})
+"""The kinds that the daemon has an adapter for (service/supervisor.py must agree)."""
+
+UNCHECKED = "its check has not ended yet"
+"""Why an interface is not used where `await_checks` is set and nobody has looked at its content so far."""
+
+MADE_HERE = "made here"
+"""How the journal calls an approval that nobody had to give; any other words are a person's."""
 
 
 class CameBy(StrEnum):
@@ -49,45 +51,63 @@ class CameBy(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Approval(StrEnum):
+    """Why a content may run on this host, or that it may not yet."""
+
+    SHIPPED = "shipped"
+    HERE = "here"
+    PERSON = "person"
+    WAITS = "waits"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One interface as it stands: `why_not` is empty if and only if it is usable."""
+    """One interface as it stands: `why_not` is empty if and only if it is usable. `approved_at`: epoch seconds, a person's."""
 
     spec: InterfaceSpec
     file_name: str
-    approved: bool
+    approval: Approval
+    approved_at: float | None = None
     why_not: str = ""
+
+    @property
+    def approved(self) -> bool:
+        return self.approval is not Approval.WAITS
 
     @property
     def usable(self) -> bool:
         return not self.why_not
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What the `check` command of one content said: empty text is good."""
-
-    sha256: str
-    fault: str
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether nothing stands against it but that its check has not ended: whom it suits best waits for that."""
+        return self.why_not == UNCHECKED
 
 
 class Registry:
-    """The interfaces of one brain. `scan` reads the folder again; everything else answers from what it found."""
+    """The interfaces of one brain. `scan` reads the folder again; everything else answers from what it found.
+
+    `approvals` gives how and when (epoch seconds) each content was approved on this host. Who runs the checks of `unchecked`
+    and tells `note_check` may set `await_checks`: an interface then joins only when its check has passed.
+    """
 
     def __init__(
         self,
         layout: Layout,
         environment: Mapping[str, str],
         *,
-        approvals: Callable[[], frozenset[str]],
+        approvals: Callable[[], Mapping[str, tuple[str, float]]],
         approve: Callable[[str, str, str], None],
         came_by: Callable[[str, bytes], CameBy],
+        kinds: frozenset[InvokeKind] = KINDS,
     ) -> None:
         self._layout = layout
         self._environment = environment
         self._approvals = approvals
         self._approve = approve
         self._came_by = came_by
+        self._kinds = kinds
+        self.await_checks = False
         self._checks: dict[str, str] = {}
         self._signature: tuple[object, ...] = ()
         self.entries: dict[str, Entry] = {}
@@ -106,7 +126,7 @@ class Registry:
 
     def candidates(self, running: Mapping[str, int]) -> list[Candidate]:
         return [
-            Candidate(spec=e.spec, usable=e.usable, why_not=e.why_not, running=running.get(name, 0))
+            Candidate(spec=e.spec, usable=e.usable or e.is_unchecked, why_not=e.why_not, running=running.get(name, 0))
             for name, e in self.entries.items()
         ]
 
@@ -114,13 +134,13 @@ class Registry:
         """By name or alias, as people write it."""
         return next((entry for entry in self.entries.values() if entry.spec.answers_to(name)), None)
 
+    def checkable(self) -> list[InterfaceSpec]:
+        """Interfaces that nothing stands against but perhaps their own check: the commands of these may be run."""
+        return [e.spec for e in self.entries.values() if e.why_not in ("", UNCHECKED, self._checks.get(e.spec.sha256))]
+
     def unchecked(self) -> list[InterfaceSpec]:
-        """Usable interfaces whose `check` command has not been run for this content."""
-        return [
-            e.spec
-            for e in self.entries.values()
-            if e.usable and e.spec.invoke.check and e.spec.sha256 not in self._checks
-        ]
+        """Usable interfaces that have a check which has not been run for this content."""
+        return [spec for spec in self.checkable() if has_check(spec) and spec.sha256 not in self._checks]
 
     def note_check(self, spec: InterfaceSpec, fault: str) -> None:
         """Keep what the check said; the next scan takes it into account."""
@@ -151,48 +171,71 @@ class Registry:
         return specs, faults
 
     def _entry(self, spec: InterfaceSpec, file_name: str, data: bytes) -> Entry:
-        approved = self._is_approved(spec, file_name, data)
+        approval, approved_at = self._approval(spec, file_name, data)
+        waits = approval is Approval.WAITS
         why_not = (
             _offline(spec)
-            or ("" if approved else f"it came with git: `brain interfaces approve {spec.name}` lets it run here")
+            or (f"it came with git: `brain interfaces approve {spec.name}` lets it run here" if waits else "")
             or self._missing(spec)
-            or self._checks.get(spec.sha256, "")
+            or self._checks.get(spec.sha256, UNCHECKED if self.await_checks and has_check(spec) else "")
         )
-        return Entry(spec=spec, file_name=file_name, approved=approved, why_not=why_not)
+        return Entry(spec=spec, file_name=file_name, approval=approval, approved_at=approved_at, why_not=why_not)
 
-    def _is_approved(self, spec: InterfaceSpec, file_name: str, data: bytes) -> bool:
-        if spec.sha256 in self._approvals() or spec.sha256 in shipped_hashes():
-            return True
+    def _approval(self, spec: InterfaceSpec, file_name: str, data: bytes) -> tuple[Approval, float | None]:
+        if spec.sha256 in shipped_hashes():
+            return Approval.SHIPPED, None
+        given = self._approvals().get(spec.sha256)
+        if given is not None:
+            how, when = given
+            return (Approval.HERE, None) if how == MADE_HERE else (Approval.PERSON, when)
         match self._came_by(os.path.join(self._layout.interfaces, file_name), data):
             case CameBy.HERE:
-                self._approve(spec.sha256, spec.name, "made here")
-                return True
+                self._approve(spec.sha256, spec.name, MADE_HERE)
+                return Approval.HERE, None
             case CameBy.UNDECIDED:
                 self.undecided = True
-                return False
+                return Approval.WAITS, None
             case CameBy.GIT:
-                return False
+                return Approval.WAITS, None
 
     def _missing(self, spec: InterfaceSpec) -> str:
-        if spec.invoke.kind not in _RUNNABLE:
-            return f"this release cannot call interfaces of the kind {spec.invoke.kind.value} yet"
-        if spec.invoke.kind is InvokeKind.TOOL:
-            return _missing_tool(spec)
+        """What this machine lacks for it, as far as a look at folders and names tells."""
+        kind = spec.invoke.kind
+        if kind not in self._kinds:
+            return f"this release cannot call interfaces of the kind {kind.value} yet"
+        match kind:
+            case InvokeKind.TOOL:
+                return _missing_tool(spec)
+            case InvokeKind.FILE_DROP:
+                return self._missing_folder(spec)
+            case InvokeKind.COMMAND:
+                return self._missing_program(spec) or self._missing_secret(spec)
+            case InvokeKind.HTTP:
+                return nobody_listens(spec, self._environment) or missing_extra(spec) or self._missing_secret(spec)
+            case InvokeKind.HUMAN | InvokeKind.MCP:
+                return ""
+
+    def _missing_program(self, spec: InterfaceSpec) -> str:
         program = spec.invoke.command[0]
-        if shutil.which(program, path=child_path(self._environment)) is None:
-            return f"the program {program} is not on PATH"
-        return self._missing_secret(spec)
+        found = shutil.which(program, path=child_path(self._environment))
+        return "" if found else f"the program {program} is not on PATH"
+
+    def _missing_folder(self, spec: InterfaceSpec) -> str:
+        folder = dict(spec.invoke.options).get("folder")
+        if not isinstance(folder, str):
+            return "it names no folder: add `folder:` under `invoke`"
+        path = self._layout.inside(expanded(folder, self._environment.get("HOME", "")))
+        return "" if os.path.isdir(path) else f"the folder {folder} is not there: create it, or correct `invoke.folder`"
 
     def _missing_secret(self, spec: InterfaceSpec) -> str:
         auth = spec.auth
-        if auth.method is AuthMethod.NONE or (auth.config_location is None and auth.env is None):
+        wanted = auth.config_location or auth.env
+        if auth.method is AuthMethod.NONE or not wanted or auth.secret_command:
             return ""
-        home = self._environment.get("HOME", "")
-        if auth.config_location and os.path.isfile(expanded(auth.config_location, home)):
-            return ""
-        if auth.env and self._environment.get(auth.env):
-            return ""
-        if any(self._environment.get(name) for name in spec.invoke.env if name.endswith(("_KEY", "_TOKEN"))):
+        fault = file_fault(auth.config_location, self._environment) if auth.config_location and auth.env else ""
+        if fault or source_of(auth, self._environment):
+            return fault
+        if any(self._environment.get(name) for name in spec.invoke.env if is_secret_name(name)):
             return ""
         places = " nor ".join(filter(None, (auth.config_location, auth.env and f"the variable {auth.env}")))
         return f"no secret: there is neither {places}"
@@ -229,57 +272,3 @@ def _without_duplicates(
         for file, (name, files) in sorted(clashing.items())
     ]
     return [one for one in specs if one[1] not in clashing], faults
-
-
-def run_check(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
-    """Run an interface's `check` command; empty text if it exits 0, else what is wrong. Blocks for up to 30 s.
-
-    It is a process group of its own, which ends with it; what it prints is bounded.
-    """
-    command = " ".join(spec.invoke.check)
-    with tempfile.TemporaryFile() as printed:
-        try:
-            process = subprocess.Popen(
-                spec.invoke.check,
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=subprocess.STDOUT,
-                env=interface_environment(spec, environment),
-                cwd=tempfile.gettempdir(),
-                start_new_session=True,
-            )
-        except UserError as error:
-            return str(error)
-        except OSError as error:
-            return f"its check `{command}` could not be started: {error.strerror}"
-        try:
-            ended = _wait_bounded(process, printed.fileno())
-        finally:
-            _end_group(process)
-        if not ended:
-            return f"its check `{command}` did not end within {CHECK_TIMEOUT_SECONDS:g} s, or printed more than {MAX_CHECK_BYTES} bytes"
-        if process.returncode == 0:
-            return ""
-        printed.seek(0)
-        said = printed.read(MAX_CHECK_BYTES).decode("utf-8", "replace").strip().splitlines()
-        return f"its check `{command}` exited {process.returncode}" + (f": {said[-1][:200]}" if said else "")
-
-
-def _wait_bounded(process: subprocess.Popen[bytes], printed: int) -> bool:
-    """Whether the process ended by itself, in time and without printing too much."""
-    deadline = time.monotonic() + CHECK_TIMEOUT_SECONDS
-    while time.monotonic() < deadline and os.fstat(printed).st_size <= MAX_CHECK_BYTES:
-        try:
-            process.wait(_CHECK_BEAT_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        return True
-    return False
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing of it is left
-    process.wait()

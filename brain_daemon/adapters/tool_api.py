@@ -1,6 +1,6 @@
 """What a tool is: a plain function `ToolCall -> ToolAnswer`, in this package or behind a `brain_daemon.tools` entry point.
 
-A tool runs in a thread of its own. It may read the brain and write into its workspace; it looks at `stop_if_asked`
+A tool runs in a thread of its own, unless it is marked as quick. It may read the brain and write into its workspace; it looks at `stop_if_asked`
 often enough that a cancel or a deadline is honoured within a second, because a thread cannot be ended from outside.
 
 Reported: `ToolFailed` (the tool's no, with its kind) and `ToolStopped` (it was asked to stop and did). Any other
@@ -87,3 +87,26 @@ def writes_nothing(function: ToolFunction) -> ToolFunction:
 def needs_workspace(function: ToolFunction) -> bool:
     """Whether a workspace must exist when the tool is called."""
     return function not in _WRITES_NOTHING
+
+
+_QUICK: dict[ToolFunction, frozenset[str]] = {}
+
+
+def quick(*unless: str) -> Callable[[ToolFunction], ToolFunction]:
+    """Marks a tool that computes for less than a millisecond and waits for nothing, no disk and no network.
+
+    It is called on the daemon's event loop, without a thread, except where the interface sets one of the options `unless`.
+    While it runs nothing else does: one that needs more than some hundredths of a second is given a thread from then on.
+    """
+
+    def mark(function: ToolFunction) -> ToolFunction:
+        _QUICK[function] = frozenset(unless)
+        return function
+
+    return mark
+
+
+def is_quick(function: ToolFunction, options: Mapping[str, object]) -> bool:
+    """Whether a call with these options may be made on the event loop."""
+    unless = _QUICK.get(function)
+    return unless is not None and unless.isdisjoint(options)

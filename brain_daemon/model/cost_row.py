@@ -109,7 +109,7 @@ class CostRow:
 
     def to_csv(self) -> tuple[str, ...]:
         """The cells in the order of `COLUMNS`; the csv module quotes them."""
-        return tuple(map(_cell, self.to_values()))
+        return tuple(map(csv_cell, self.to_values()))
 
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> "CostRow":
@@ -163,7 +163,8 @@ def _line(text: str | None) -> str | None:
     return None if text is None else clean_line(text, MAX_TEXT_LENGTH) or None
 
 
-def _cell(value: Value) -> str:
+def csv_cell(value: Value) -> str:
+    """A value as a cell of a CSV file: no spreadsheet takes it for a formula, None is empty."""
     if value is None:
         return ""
     if isinstance(value, str):

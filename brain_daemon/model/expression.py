@@ -2,7 +2,7 @@
 
 An expression is evaluated over one object with the keys of ROOT, by the built-in functions and ours; where it fails, it is
 null, so a misspelled name would stay unseen for ever. That is why names are checked here. Nothing in this module is fatal:
-a fault is a sentence. Who must agree: adapters/reading.py defines exactly the functions of OWN_FUNCTIONS.
+a fault is a sentence. Who must agree: adapters/expressions.py defines exactly the functions of OWN_FUNCTIONS.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,22 @@ import regex
 from jmespath.exceptions import JMESPathError, LexerError, ParseError
 from jmespath.functions import Functions
 
+MAX_CHARACTERS = 4_096
+"""The longest expression: what is longer belongs into a program of one's own."""
+
 ROOT = ("out", "err", "stdout", "stderr", "exit_code", "signal")
 """`out` is the parsed standard output, `err` the last JSON object on standard error, the next two their text."""
 
-OWN_FUNCTIONS: Mapping[str, int] = {"match": 2, "parse_json": 1, "after_last": 2, "total": 1, "num": 1}
+OWN_FUNCTIONS: Mapping[str, int] = {
+    "match": 2,
+    "match_all": 2,
+    "parse_json": 1,
+    "after_last": 2,
+    "total": 1,
+    "num": 1,
+    "minus": 2,
+    "mod": 2,
+}
 """Our functions and how many arguments each takes."""
 
 _READS_FIRST_CHILD = frozenset(
@@ -27,6 +39,8 @@ _READS_NOTHING = frozenset({"literal", "identity", "current", "expref", "index",
 
 def fault_in(expression: str) -> str | None:
     """What is wrong with an expression, with the place and the next step; None where nothing is."""
+    if len(expression) > MAX_CHARACTERS:
+        return f"it has {len(expression):,} characters, and {MAX_CHARACTERS:,} are allowed; write it shorter"
     try:
         tree = jmespath.compile(expression).parsed
         return next(_misuse(tree), None) or _unknown_root(tree)
@@ -63,7 +77,7 @@ def _bad_call(name: str, arguments: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"there is no function `{name}`; ours are {', '.join(OWN_FUNCTIONS)}, the others are JMESPath's own"
     elif not wanted[0] <= len(arguments) <= wanted[1]:
         yield f"`{name}` takes {wanted[0]} arguments, {len(arguments)} were given"
-    elif name == "match" and arguments[1]["type"] == "literal":
+    elif name in ("match", "match_all") and arguments[1]["type"] == "literal":
         yield from _bad_pattern(arguments[1]["value"])
 
 

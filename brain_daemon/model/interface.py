@@ -11,8 +11,14 @@ from brain_daemon.model.ids import normal_name
 DEFAULT = "default"
 """The name in `good_at` and in floors that stands for every task type not named there."""
 
-PLACEHOLDER = re.compile(r"\{(?:prompt|prompt_file|model|client_session)\}")
+PLACEHOLDER = re.compile(r"\{(?:prompt|prompt_file|model|client_session|new_session|files)\}")
 """What an argument may hold; any other braces belong to the program."""
+
+RESUME = "{resume}"
+"""The argument of a command in whose place the arguments of `resume` or `session` stand; without it they come last."""
+
+FILES = "{files}"
+"""The folder with what `files` declares, the interface's own; the values of `set_env` may hold it too."""
 
 Scope = Literal["run", "session"]
 
@@ -51,6 +57,13 @@ class InvokeKind(StrEnum):
     FILE_DROP = "file_drop"
     HUMAN = "human"
     MCP = "mcp"
+
+
+class HttpProtocol(StrEnum):
+    """The language an API speaks: OpenAI's chat completions, which many servers speak too, or Anthropic's messages."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
 
 
 class AuthMethod(StrEnum):
@@ -94,10 +107,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """None is no limit. A limit over any other period than the ones named here is one of `windows`."""
+    """None is no limit. A limit over any other period than the ones named here is one of `windows`.
+
+    `prompt_characters` is the length of input that the program itself refuses, whatever the model could read.
+    """
 
     messages_per_day: int | None = None
     tokens_per_request: int | None = None
+    prompt_characters: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
@@ -106,40 +123,67 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
-    """`config_location` is a file whose text is the secret, given to the child as `env`."""
+    """`config_location` is a file whose text is the secret, `secret_command` prints it; the child gets it as `env`.
+
+    `check` exits with 0 while somebody is logged in, `login` is what a person types to log in.
+    """
 
     method: AuthMethod = AuthMethod.NONE
     config_location: str | None = None
     env: str | None = None
+    secret_command: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    login: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostSpec:
-    """What a token costs here; None prices are looked up by model or stay unknown. `model` runs when a task names none."""
+    """What a token costs here; None prices are looked up by model or stay unknown. `model` runs when a task names none.
+
+    `provider` says whose list price counts, where the model's name alone would not tell.
+    """
 
     tier: Tier
     model: str | None = None
+    provider: str | None = None
     input_per_million: Decimal | None = None
     cached_input_per_million: Decimal | None = None
     output_per_million: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where an API is and what is asked of it. `base_url_env` names a variable that goes before `base_url` where it is set.
+
+    `max_output_tokens` bounds an answer; None leaves it to the server, or to the adapter where the protocol wants a number.
+    """
+
+    protocol: HttpProtocol
+    base_url: str
+    base_url_env: str | None = None
+    max_output_tokens: int | None = None
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What one level of permission (read, write, full) adds to a call."""
+    """What one level of permission (read, write, full) adds to a call; `not_as_root` if the program refuses it to root."""
 
     name: str
     arguments: tuple[str, ...] = ()
     set_env: tuple[tuple[str, str], ...] = ()
+    not_as_root: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoke:
-    """How to call it. Arguments may hold {prompt}, {prompt_file}, {model} and {client_session}; other braces are the program's.
+    """How to call it. Arguments may hold the names of PLACEHOLDER in braces; other braces are the program's.
 
-    The argument list is `command`, the profile's arguments, `model` where a model was chosen, `resume` where a session is
-    resumed, in that order (`arguments` below). `env` names variables handed on from the daemon's own environment.
-    `function` is the entry point of a `tool`; `options` keeps the keys of the kinds that have more to say (http, mcp, ...).
+    The argument list is `command`, the profile's arguments, `model` where a model was chosen, and `resume` where a session is
+    resumed or else `session`, in that order (`arguments` below). `env` names variables handed on from the daemon's own
+    environment. `files` are names and texts of files that the program finds in the folder {files}. Silence for
+    `inactivity_seconds` ends a run; None leaves that to the settings. `function` is the entry point of a `tool`, `endpoint`
+    the server of `http`; `options` keeps the keys of the kinds that have more to say (mcp, ...).
     """
 
     kind: InvokeKind
@@ -147,11 +191,15 @@ class Invoke:
     prompt: PromptBy = PromptBy.STDIN
     model: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
+    session: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    inactivity_seconds: float | None = None
     env: tuple[str, ...] = ()
     set_env: tuple[tuple[str, str], ...] = ()
     check: tuple[str, ...] = ()
     permissions: tuple[Profile, ...] = ()
     function: str | None = None
+    endpoint: Endpoint | None = None
     options: tuple[tuple[str, object], ...] = ()
 
     def profile(self, name: str) -> Profile | None:
@@ -247,19 +295,28 @@ def arguments(
     profile: Profile | None = None,
     model: str | None = None,
     client_session: str | None = None,
+    new_session: str = "",
     prompt: str = "",
     prompt_file: str = "",
+    files: str = "",
 ) -> tuple[str, ...]:
-    """The argument list of one call; a `client_session` of None starts afresh. Nothing in it is ever read by a shell."""
+    """The argument list of one call. Nothing in it is ever read by a shell.
+
+    A `client_session` of None starts afresh, under the name `new_session` where the program lets us choose one.
+    """
+    going_on = invoke.session if client_session is None else invoke.resume
     parts = list(invoke.command)
     parts += profile.arguments if profile else ()
     parts += invoke.model if model is not None else ()
-    parts += invoke.resume if client_session is not None else ()
+    at = parts.index(RESUME) if RESUME in parts else len(parts)
+    parts[at : at + 1] = going_on
     values = {
         "{prompt}": prompt,
         "{prompt_file}": prompt_file,
         "{model}": model or "",
         "{client_session}": client_session or "",
+        "{new_session}": new_session,
+        FILES: files,
     }
     return tuple(_filled(part, values) for part in parts)
 

@@ -4,7 +4,7 @@ What must be there is a `name` and something to call: `command: tr a-z A-Z`, `in
 `## How to Invoke`, or the function of a tool. Everything else has a default that is safe to leave:
 
     type            llm where a model, a key or an account is named, else tool
-    kind            command where there is a command, tool where there is a function
+    kind            command where there is a command, tool where there is a function, http where there is a protocol
     prompt          stdin, unless an argument holds {prompt} or {prompt_file}
     cost.tier       tools and what needs no login are free, oauth is subscription, api_key and stated prices are paid
     output          text as printed, success is exit code 0
@@ -25,11 +25,15 @@ from brain_daemon.model.form import fill, line_of, unknown_keys
 from brain_daemon.model.frontmatter import Malformed, read, split
 from brain_daemon.model.ids import normal_name
 from brain_daemon.model.interface import (
+    FILES,
     PLACEHOLDER,
+    RESUME,
     Auth,
     AuthMethod,
     CostSpec,
+    Endpoint,
     ErrorRule,
+    HttpProtocol,
     InterfaceFault,
     InterfaceSpec,
     InterfaceType,
@@ -58,7 +62,11 @@ from brain_daemon.model.short_form import HEADING, Command, fenced_command, titl
 MAX_FILE_BYTES = 256 * 1024
 
 _BRACED = re.compile(r"\{([a-z_]+)\}")
-_PLACEHOLDERS = ("prompt", "prompt_file", "model", "client_session")
+_PLACEHOLDERS = ("prompt", "prompt_file", "model", "client_session", "new_session", "files", "resume")
+_BASE_URLS = {
+    HttpProtocol.OPENAI: "https://api.openai.com/v1",
+    HttpProtocol.ANTHROPIC: "https://api.anthropic.com",
+}
 _BY_WINDOW = (
     "messages_per_hour",
     "messages_per_week",
@@ -151,7 +159,7 @@ def _check_name(form: InterfaceForm, file_name: str, text: str) -> None:
 
 def _wants_fence(form: InterfaceForm) -> bool:
     """Whether the command, if there is any, can only be a fenced one."""
-    declared = form.command or form.invoke.command or form.invoke.function
+    declared = form.command or form.invoke.command or form.invoke.function or form.invoke.protocol
     return not declared and form.invoke.kind in (None, InvokeKind.COMMAND)
 
 
@@ -160,23 +168,63 @@ def _invoke(form: InterfaceForm, fenced: Command | None, text: str) -> Invoke:
     if form.command and given.command:
         raise _fault("command", "`command` and `invoke.command` both name a program: keep one", text)
     command = given.command or form.command or (fenced.arguments if fenced else ())
-    kind = given.kind or (InvokeKind.TOOL if given.function and not command else InvokeKind.COMMAND)
+    kind = given.kind or _default_kind(command, given)
     _check_callable(kind, command, given, text)
+    if kind is InvokeKind.HTTP:
+        _check_api(form, text)
     invoke = Invoke(
         kind=kind,
         command=command,
         prompt=_prompt_by(given, command, text),
         model=given.model,
         resume=given.resume,
+        session=given.session,
+        files=tuple(given.files.items()),
+        inactivity_seconds=given.inactivity,
         env=given.env,
         set_env=tuple(given.set_env.items()),
         check=given.check,
         permissions=tuple(_profiles(given)),
         function=given.function,
-        options=tuple((given.model_extra or {}).items()),
+        endpoint=_endpoint(given) if kind is InvokeKind.HTTP else None,
+        options=(*_drop(given), *(given.model_extra or {}).items()),
     )
     _check_placeholders(invoke, form.cost, text)
     return invoke
+
+
+def _default_kind(command: tuple[str, ...], given: InvokeForm) -> InvokeKind:
+    if command:
+        return InvokeKind.COMMAND
+    return InvokeKind.TOOL if given.function else InvokeKind.HTTP if given.protocol else InvokeKind.COMMAND
+
+
+def _drop(given: InvokeForm) -> Iterator[tuple[str, object]]:
+    """What `file_drop` has to say."""
+    said = {"folder": given.folder, "answer_file": given.answer_file, "answer_folder": given.answer_folder}
+    yield from ((key, value) for key, value in said.items() if value is not None)
+
+
+def _endpoint(given: InvokeForm) -> Endpoint | None:
+    if given.protocol is None:
+        return None
+    return Endpoint(
+        protocol=given.protocol,
+        base_url=given.base_url or _BASE_URLS[given.protocol],
+        base_url_env=given.base_url_env,
+        max_output_tokens=given.max_output_tokens,
+        system=given.system,
+    )
+
+
+def _check_api(form: InterfaceForm, text: str) -> None:
+    """An API is called from here and not by a program of its own, so all that a call needs has to be in the file."""
+    if form.invoke.protocol is None:
+        raise _fault("invoke.protocol", "`invoke.protocol` is missing: say openai or anthropic", text)
+    if form.cost.model is None:
+        raise _fault("cost.model", "`cost.model` is missing: say which model runs when a task names none", text)
+    if form.auth is not None and form.auth.method is not AuthMethod.NONE and form.auth.env is None:
+        raise _fault("auth.env", "`auth.env` is missing: name the variable that holds the key", text)
 
 
 def _check_callable(kind: InvokeKind, command: tuple[str, ...], given: InvokeForm, text: str) -> None:
@@ -189,6 +237,10 @@ def _check_callable(kind: InvokeKind, command: tuple[str, ...], given: InvokeFor
     if kind is InvokeKind.TOOL and not given.function:
         raise _fault(
             "invoke.function", "`invoke.function` is missing: name the function or entry point that does the work", text
+        )
+    if kind is InvokeKind.FILE_DROP and not given.folder:
+        raise _fault(
+            "invoke.folder", "`invoke.folder` is missing: name the folder that you share with the program", text
         )
 
 
@@ -212,17 +264,31 @@ def _profiles(given: InvokeForm) -> Iterator[Profile]:
     for name in ("read", "write", "full"):
         form = getattr(given.permissions, name)
         if form is not None:
-            yield Profile(name=name, arguments=form.arguments, set_env=tuple(form.set_env.items()))
+            yield Profile(
+                name=name,
+                arguments=form.arguments,
+                set_env=tuple(form.set_env.items()),
+                not_as_root=form.not_as_root,
+            )
 
 
 def _check_placeholders(invoke: Invoke, cost: CostForm, text: str) -> None:
     held = PLACEHOLDER.findall(" ".join(invoke.command))
-    if "{client_session}" in held:
+    for placeholder, home in (("{client_session}", "resume"), ("{new_session}", "session")):
+        if placeholder in held:
+            raise _fault(
+                "invoke.command",
+                f"only some runs have such a session: move {placeholder} with its option to `invoke.{home}`",
+                text,
+            )
+    if invoke.command.count(RESUME) > 1 or (RESUME in invoke.command and not invoke.resume):
         raise _fault(
             "invoke.command",
-            "a first run has no session: move {client_session} with its option to `invoke.resume`",
+            "{resume} is the place of the arguments of `invoke.resume`: it stands there once, alone, and they are given",
             text,
         )
+    if FILES in held and not invoke.files:
+        raise _fault("invoke.files", "`invoke.files` is missing: the command holds {files}", text)
     if "{model}" in held and cost.model is None:
         raise _fault(
             "cost.model",
@@ -249,6 +315,7 @@ def _cost(form: InterfaceForm) -> CostSpec:
     return CostSpec(
         tier=cost.tier or _default_tier(form),
         model=cost.model,
+        provider=cost.provider,
         input_per_million=cost.input_per_million,
         cached_input_per_million=cost.cached_input_per_million,
         output_per_million=cost.output_per_million,
@@ -267,13 +334,22 @@ def _default_tier(form: InterfaceForm) -> Tier:
 def _auth(form: InterfaceForm) -> Auth:
     if form.auth is None:
         return Auth()
-    return Auth(method=form.auth.method, config_location=form.auth.config_location, env=form.auth.env)
+    given = form.auth
+    return Auth(
+        method=given.method,
+        config_location=given.config_location,
+        env=given.env,
+        secret_command=given.secret_command,
+        check=given.check,
+        login=given.login,
+    )
 
 
 def _limits(form: LimitsForm) -> Limits:
     return Limits(
         messages_per_day=form.messages_per_day,
         tokens_per_request=form.tokens_per_request,
+        prompt_characters=form.prompt_characters,
         requests_per_minute=form.requests_per_minute,
         tokens_per_minute=form.tokens_per_minute,
         concurrent=form.concurrent,
@@ -341,7 +417,9 @@ def _default_format(given: OutputForm, text: str) -> OutputFormat:
 
 def _warnings(form: InterfaceForm, invoke: Invoke, fenced: Command | None, text: str) -> Iterator[str]:
     known_elsewhere = (
-        () if invoke.kind in (InvokeKind.COMMAND, InvokeKind.TOOL) else tuple(form.invoke.model_extra or ())
+        ()
+        if invoke.kind in (InvokeKind.COMMAND, InvokeKind.TOOL, InvokeKind.HTTP)
+        else tuple(form.invoke.model_extra or ())
     )
     yield from (
         warning
@@ -357,7 +435,7 @@ def _warnings(form: InterfaceForm, invoke: Invoke, fenced: Command | None, text:
 
 
 def _misspelt(invoke: Invoke) -> Iterator[str]:
-    for word in _BRACED.findall(" ".join((*invoke.command, *invoke.model, *invoke.resume))):
+    for word in _BRACED.findall(" ".join((*invoke.command, *invoke.model, *invoke.resume, *invoke.session))):
         near = difflib.get_close_matches(word, _PLACEHOLDERS, 1, 0.75)
         if near and word not in _PLACEHOLDERS:
             yield f"`{{{word}}}` reaches the program as it stands; did you mean {{{near[0]}}}?"

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -19,6 +20,7 @@ from brain_daemon.model.ids import INTERFACE_NAME, normal_name
 from brain_daemon.model.interface import (
     AuthMethod,
     Availability,
+    HttpProtocol,
     InterfaceType,
     InvokeKind,
     OutputFormat,
@@ -49,9 +51,11 @@ ALSO: Mapping[str, str] = {
 
 _MAX_COUNT = 10**15
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FILE_NAME = re.compile(r"(?:\.?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:/(?!$)|$)){1,4}")
 _RESETS = re.compile(
     r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]* |[0-9]{1,2} )?(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?: \S+)?", re.IGNORECASE
 )
+_URL_ALLOWED = "the address of a server such as https://host/v1, without a name, a password or a question mark in it"
 _NAME_ALLOWED = "a letter, then letters, digits and _, at most 64 together"
 
 
@@ -65,6 +69,28 @@ def _variable(text: str) -> str:
     if _VARIABLE.fullmatch(text) is None:
         raise ValueError(text)
     return text
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    port_is_a_number = parts.port is None or parts.port > 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_a_number:
+        raise ValueError(text)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(text)
+    return text.strip().rstrip("/")
+
+
+def _file_name(text: str) -> str:
+    if _FILE_NAME.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
+
+
+def _answer_name(text: str) -> str:
+    if "{task_id}" not in text or text == "{task_id}.md":
+        raise ValueError(text)
+    return _file_name(text.replace("{task_id}", "x")) and text
 
 
 def _limit(text: str) -> int | None:
@@ -125,6 +151,16 @@ Variable = Annotated[
     str, BeforeValidator(read_as(_variable, "the name of an environment variable; values belong under `set_env`"))
 ]
 Variables = Annotated[tuple[Variable, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
+Url = Annotated[str, BeforeValidator(read_as(_base_url, _URL_ALLOWED))]
+FileName = Annotated[
+    str,
+    BeforeValidator(
+        read_as(_file_name, "the path of a file: letters, digits, `.`, `_` and `-`, with `/` between folders")
+    ),
+]
+AnswerName = Annotated[
+    str, BeforeValidator(read_as(_answer_name, "the name of a file that holds {task_id} and is not {task_id}.md"))
+]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments, json_schema_input_type=str | list[str])]
 Expression = Annotated[str, AfterValidator(_expression)]
 Values = Annotated[
@@ -174,6 +210,7 @@ class LimitsForm(Form):
 
     messages_per_day: Limit = None
     tokens_per_request: Limit = None
+    prompt_characters: Limit = None
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
     concurrent: Limit = None
@@ -202,6 +239,12 @@ class AuthForm(Form):
     env: Variable | None = Field(
         default=None, description="the environment variable in which the program expects the secret"
     )
+    secret_command: Arguments = Field(
+        default=(),
+        description="a command that prints the secret on one line, such as [pass, show, NAME]; no shell reads it",
+    )
+    check: Arguments = Field(default=(), description="a quick command that exits with 0 while you are logged in")
+    login: str | None = Field(default=None, description="what a person types to log in, for the question to them")
 
 
 class CostForm(Form):
@@ -210,6 +253,9 @@ class CostForm(Form):
     tier: Annotated[Tier | None, BeforeValidator(worded)] = None
     model: str | None = Field(
         default=None, description="the model that runs when a task names none, and by which prices are looked up"
+    )
+    provider: str | None = Field(
+        default=None, description="whose list prices count, such as openai, anthropic, google, openrouter"
     )
     input_per_million: Dollars | None = None
     cached_input_per_million: Dollars | None = None
@@ -221,6 +267,7 @@ class ProfileForm(Form):
 
     arguments: Arguments = ()
     set_env: Values = Field(default_factory=dict)
+    not_as_root: Flag = Field(default=False, description="whether the program refuses this level to root")
 
 
 class PermissionsForm(Form):
@@ -238,17 +285,28 @@ class PermissionsForm(Form):
 
 
 class InvokeForm(Form):
-    """How to call it. Arguments may hold {prompt}, {prompt_file}, {model} and {client_session}."""
+    """How to call it. Arguments may hold {prompt}, {prompt_file}, {model}, {client_session}, {new_session} and {files}."""
 
     kind: Annotated[InvokeKind | None, BeforeValidator(worded)] = Field(
-        default=None, description="command if a command is given, tool if a function is"
+        default=None, description="command if a command is given, tool if a function is, http if a protocol is"
     )
     command: Arguments = Field(default=(), description="the program and its arguments; never read by a shell")
     prompt: Annotated[PromptBy | None, BeforeValidator(worded)] = Field(
         default=None, description="stdin unless the command holds {prompt} or {prompt_file}"
     )
     model: Arguments = Field(default=(), description="arguments added when a model is chosen")
-    resume: Arguments = Field(default=(), description="arguments added when a session is resumed")
+    resume: Arguments = Field(
+        default=(), description="arguments added when a session is resumed: in the place of {resume}, else at the end"
+    )
+    session: Arguments = Field(
+        default=(), description="arguments that give a fresh run a session of our choice, {new_session}, a UUID"
+    )
+    files: dict[FileName, str] = Field(
+        default_factory=dict, description="files the program finds in the folder {files}: name and text"
+    )
+    inactivity: Seconds | None = Field(
+        default=None, description="the longest silence; without it, the setting `inactivity`"
+    )
     env: Variables = Field(
         default=(), description="variables handed on from the daemon's environment; nothing else passes"
     )
@@ -259,6 +317,25 @@ class InvokeForm(Form):
     permissions: PermissionsForm = PermissionsForm()
     function: str | None = Field(
         default=None, description="kind tool: a function of the package or the name of an entry point"
+    )
+    protocol: Annotated[HttpProtocol | None, BeforeValidator(worded)] = Field(
+        default=None, description="kind http: the language the server speaks"
+    )
+    base_url: Url | None = Field(default=None, description="kind http: the address of the server")
+    base_url_env: Variable | None = Field(
+        default=None, description="kind http: a variable that goes before base_url where it is set"
+    )
+    max_output_tokens: Limit = None
+    system: str | None = Field(default=None, description="kind http: what the model is told before the prompt")
+    folder: str | None = Field(
+        default=None,
+        description="kind file_drop: the shared folder into which requests are put, such as ~/Claude/inbox",
+    )
+    answer_file: AnswerName | None = Field(
+        default=None, description="kind file_drop: the name of the answer's file; {task_id}.answer.md unless given"
+    )
+    answer_folder: str | None = Field(
+        default=None, description="kind file_drop: the folder in which answers appear; the same one unless given"
     )
 
 
@@ -297,7 +374,7 @@ class ErrorRuleForm(Form):
     kind: Annotated[FailureKind, BeforeValidator(worded)]
     message: Expression | None = None
     resets_at: Expression | None = Field(
-        default=None, description="epoch seconds or milliseconds, or ISO 8601 with a zone"
+        default=None, description="an epoch, an ISO time, a clock time such as 11:29pm (UTC), or a duration"
     )
     retry_after: Expression | None = Field(default=None, description="seconds, or a duration such as 41s")
 

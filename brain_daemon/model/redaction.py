@@ -2,21 +2,25 @@ r"""Secrets taken out of text before it reaches a disk, a commit, a log or a ter
 
 Two ways to know a secret: its exact value, told to the `Redactor` by whoever read a key file or a variable, and its
 shape, one of the published token formats in `SHAPES`. A value is also found base64-encoded (at all three alignments,
-both alphabets), URL-encoded and JSON-escaped; a value of several lines is found line by line as well. What is found
-becomes `[redacted: KIND]`; of a header, an assignment or a URL only the secret part goes.
+both alphabets, padded or not, itself URL-encoded), in hex, URL-encoded and JSON-escaped; broken into lines in any of
+these (`base64` does so after 76 characters), also where the line breaks are escaped as in JSON; and a value of several
+lines is found line by line as well. What is found becomes `[redacted: KIND]`; of a header, an assignment or a URL only
+the secret part goes.
 
 Pure and total: nothing here fails, and no value stands in a message, a repr or a `Finding`. Redacting twice equals
 redacting once. Clean text is searched for plain substrings only, so it costs microseconds a kilobyte.
 
-Not promised: values shorter than eight characters, hex, base64 broken into lines, compressed or encrypted text, and a
-secret that the caller cut in two (give whole texts or whole lines). Who must agree: `model/cleaning.py` for the order.
+Not promised: values shorter than eight characters, a part of a value, any other spelling that somebody thinks of
+(encoded twice, reversed, spelt out, every letter as %XX or \u00XX, compressed, encrypted, drawn), and a secret that the
+caller cut in two (give whole texts or whole lines). Who must agree: `model/cleaning.py` for the order.
 """
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import InitVar, dataclass, field
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 MIN_VALUE_LENGTH = 8
@@ -25,6 +29,8 @@ KNOWN = "known_value"
 _MAX_PASSES = 8
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 _URL_SAFE = str.maketrans("+/", "-_")
+_BREAK = r"(?:\r|\\r)?(?:\n|\\n)[ \t]{0,16}"
+_BREAKS = re.compile(_BREAK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,23 +191,24 @@ def _may_coincide(one: tuple[str, str, str], other: tuple[str, str, str]) -> boo
 _HINTS = tuple(_hints())
 
 
+def _nothing() -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Redactor:
     """Knows the secrets of one daemon. `values` are their exact texts, white space at the ends not counted.
 
-    Built once, when the keys were read; safe in any thread. Its repr tells nothing.
+    `later` tells of the values that were learnt after it was built; it is asked for every text, so it must be quick and
+    give an equal tuple as long as there is nothing new. Safe in any thread if `later` is. Its repr tells nothing.
     """
 
     values: InitVar[Iterable[str]] = ()
+    later: Callable[[], tuple[str, ...]] = field(default=_nothing, repr=False)
     _forms: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self, values: Iterable[str]) -> None:
-        # A value that our own mark holds cannot be told from it, and is no secret.
-        forms = {
-            form for value in values for part in _parts(value) for form in _spellings(part) if form not in _mark(KNOWN)
-        }
-        # The longest first, so that a value that begins with another one goes as a whole.
-        object.__setattr__(self, "_forms", tuple(sorted(forms, key=lambda form: (-len(form), form))))
+        object.__setattr__(self, "_forms", _forms_of(tuple(dict.fromkeys(values))))
 
     def text(self, text: str) -> str:
         """`text` without its secrets."""
@@ -224,9 +231,10 @@ class Redactor:
         return tuple(Finding(kind=kind, line=text.count("\n", 0, start) + 1) for start, _, kind in self._spans(text))
 
     def _spans(self, text: str) -> list[tuple[int, int, str]]:
-        found = [
-            (start, start + len(form), KNOWN) for form in self._forms if form in text for start in _places(form, text)
-        ]
+        forms = (*self._forms, *_forms_of(self.later()))
+        found = [(start, start + len(form), KNOWN) for form in forms if form in text for start in _places(form, text)]
+        if forms and ("\n" in text or "\\n" in text):
+            found += _broken(forms, text)
         likely = {shape for hint in _HINTS for match in hint.regex.finditer(text) for shape in _told(hint, match)}
         if likely:
             found += (span for shape in SHAPES if shape in likely for span in _matches(shape, text))
@@ -236,6 +244,28 @@ class Redactor:
 def _told(hint: _Hint, match: re.Match[str]) -> tuple[Shape, ...]:
     assert match.lastindex is not None  # every alternative ends in a group
     return hint.shapes[match.lastindex - 1]
+
+
+@lru_cache(maxsize=16)
+def _forms_of(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Every spelling of these values. What our own mark holds cannot be told from it, and is no secret."""
+    forms = {
+        form for value in values for part in _parts(value) for form in _spellings(part) if form not in _mark(KNOWN)
+    }
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+
+def _broken(forms: Iterable[str], text: str) -> Iterator[tuple[int, int, str]]:
+    """The places of forms that line breaks run through."""
+    joined = _BREAKS.sub("", text)
+    for form in forms:
+        if form in joined:
+            yield from ((*match.span(), KNOWN) for match in _across_lines(form).finditer(text))
+
+
+@lru_cache(maxsize=64)
+def _across_lines(form: str) -> re.Pattern[str]:
+    return re.compile(f"(?:{_BREAK})?".join(map(re.escape, form)))
 
 
 def _parts(value: str) -> Iterator[str]:
@@ -262,6 +292,10 @@ def _spellings(value: str) -> Iterator[str]:
         inner = _inner_base64(data, alignment)
         yield inner
         yield inner.translate(_URL_SAFE)
+        yield quote(inner, safe="")
+        yield _PERCENT.sub(lambda match: match[0].lower(), quote(inner, safe=""))
+    yield data.hex()
+    yield data.hex().upper()
 
 
 def _encoded(value: str) -> bytes:

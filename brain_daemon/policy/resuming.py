@@ -57,7 +57,7 @@ def resumption(earlier: Sequence[Attempt], interface: str, text: str, *, can_res
         workspace_of=last.workspace_of if here else "",
         client_session=session,
         prompt=_resumed(last, text) if session else _afresh(last, text, answers, here=here),
-        answer=last.answer,
+        answer=last.answer if here else None,
     )
 
 

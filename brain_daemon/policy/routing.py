@@ -12,6 +12,8 @@ Expected success is the interface's own `good_at` for the type, else its `good_a
 a tool or service that lists capabilities was made for them, so on a task which names none of them it counts 0.25. This is why a
 program registered without capabilities takes plain text tasks before a search tool does, and why the search tool still answers
 when it is alone. A declared 0 goes further: such an interface is taken only by name, by routing.md or for a capability it offers.
+Where lessons of history are given (`policy/learning.py`), what they expect takes the place of all this but the declared 0;
+`policy/drawing.py` then orders for each task what a rung leaves open. The table goes before history, unless `learn` is reorder.
 
 Nothing here is fatal and nothing is retried: a task nobody can do is the value `Nobody`, which the caller holds.
 """
@@ -19,6 +21,7 @@ Nothing here is fatal and nothing is retried: a task nobody can do is the value 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
 from typing import assert_never
 
 from brain_daemon.model.interface import DEFAULT, Availability, InterfaceSpec, Limits, Tier
@@ -42,6 +45,7 @@ from brain_daemon.policy.eligibility import (
     refusal,
     resolve,
 )
+from brain_daemon.policy.learning import Learn, Lesson, disagrees
 
 __all__ = ["Candidate", "Choice", "Nobody", "Ranked", "RoutingPolicy", "route"]
 
@@ -51,7 +55,8 @@ class Ranked:
     """One place in the ranking. `rung` is the tier's position in routing.md's order, 0 the cheapest.
 
     `model` is None where neither task nor interface names one. `profile` is the key of `invoke.permissions` to run it with,
-    None where the interface has no profiles. A `last_resort` is below the floor.
+    None where the interface has no profiles. A `last_resort` is below the floor. `lesson` is what history taught, where it was
+    asked; `open` says that nothing but its rung gave it its place, so that a draw may order it among its equals.
     """
 
     name: str
@@ -62,6 +67,8 @@ class Ranked:
     profile: Permissions | None = None
     last_resort: bool = False
     limits: Limits = field(default_factory=Limits)
+    lesson: Lesson | None = None
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,7 @@ class _Seat:
     index: int
     rung: int
     expected: float
+    lesson: Lesson | None = None
 
     @property
     def name(self) -> str:
@@ -117,8 +125,13 @@ def route(
     prompt_tokens: int | None,
     policy: RoutingPolicy,
     turn: int = 0,
+    lessons: Mapping[str, Lesson] = MappingProxyType({}),
+    learn: Learn = Learn.ORDER,
 ) -> Choice | Nobody:
-    """Rank the interfaces for `task`, or say why nobody can do it. `prompt_tokens` None: not counted; `turn` moves round_robin on."""
+    """Rank the interfaces for `task`, or say why nobody can do it. `prompt_tokens` None: not counted; `turn` moves round_robin on.
+
+    `lessons` are what history taught of each interface on the task's type; without any it has no say, whatever `learn` is.
+    """
     names = names_of(candidates, table)
     bound = meant(task.interface)
     if bound is not None and resolve(bound, names) is None:
@@ -131,33 +144,37 @@ def route(
     able = [one for one in candidates if verdicts[one.spec.name] is None]
     if not able:
         return _nobody(question, candidates, rejected)
-    seats = _ordered([_seat(question, one) for one in able], table.strategy, turn)
-    notes = question.warnings + _preference_note(question, dict(rejected))
+    taught = lessons if learn is not Learn.OFF else {}
+    seats = _ordered([_seat(question, one, taught.get(one.spec.name)) for one in able], table.strategy, turn)
+    seats, objection = _after_history(seats, learn)
+    notes = objection + question.warnings + _preference_note(question, dict(rejected))
     ranked = tuple(_ranked(question, seat, notes if first == 0 else ()) for first, seat in enumerate(seats))
     return Choice(ranked=ranked, rejected=rejected, warnings=question.warnings)
 
 
-def _seat(question: Question, candidate: Candidate) -> _Seat:
+def _seat(question: Question, candidate: Candidate, lesson: Lesson | None) -> _Seat:
     spec = candidate.spec
     order = question.table.order
-    expected = expected_success(spec, question.type, question.requires, question.table)
-    place, index = _place(question, spec, expected)
+    declared = expected_success(spec, question.type, question.requires, question.table)
+    reaches = declared >= _floor(question) if lesson is None else lesson.reaches(_floor(question))
+    place, index = _place(question, spec, reaches=reaches)
     rung = order.index(spec.cost.tier) if spec.cost.tier in order else len(order)
-    return _Seat(candidate=candidate, place=place, index=index, rung=rung, expected=expected)
+    expected = declared if lesson is None else lesson.expected
+    return _Seat(candidate=candidate, place=place, index=index, rung=rung, expected=expected, lesson=lesson)
 
 
-def _place(question: Question, spec: InterfaceSpec, expected: float) -> tuple[_Place, int]:
+def _place(question: Question, spec: InterfaceSpec, *, reaches: bool) -> tuple[_Place, int]:
     """The group, and the position in it where a list gives one. The floor does not judge whom the person has named."""
     if spec.name in (question.bound, question.preferred):
         return _Place.NAMED, 0
     limited = spec.status is Availability.LIMITED
-    if limited and (question.listed(spec.name) or expected >= _floor(question)):
+    if limited and (question.listed(spec.name) or reaches):
         return _Place.LIMITED, 0
     if spec.name in question.best:
         return _Place.BEST, question.best.index(spec.name)
     if spec.name in question.fallback:
         return _Place.FALLBACK, question.fallback.index(spec.name)
-    return (_Place.OPEN, 0) if expected >= _floor(question) else (_Place.LAST_RESORT, int(limited))
+    return (_Place.OPEN, 0) if reaches else (_Place.LAST_RESORT, int(limited))
 
 
 def _floor(question: Question) -> float:
@@ -212,6 +229,27 @@ def _rotated(ordered: list[_Seat], turn: int) -> list[_Seat]:
     return [*ordered[:start], *ring[begin:], *ring[:begin], *ordered[start + len(ring) :]]
 
 
+def _after_history(seats: list[_Seat], learn: Learn) -> tuple[list[_Seat], tuple[str, ...]]:
+    """The seats, and what history has against the first where routing.md put it there. A rival is never on a dearer rung."""
+    first = seats[0]
+    if first.lesson is None or first.place not in (_Place.BEST, _Place.FALLBACK):
+        return seats, ()
+    fit = [one for one in seats if one.place in (_Place.BEST, _Place.FALLBACK, _Place.OPEN) and one.rung <= first.rung]
+    rivals = [one for one in fit if one.lesson is not None and disagrees(first.lesson, one.lesson)]
+    if not rivals:
+        return seats, ()
+    rival = max(rivals, key=lambda one: one.expected)
+    if learn is not Learn.REORDER:
+        return seats, (f"history disagrees and would take {_record(rival)}",)
+    others = [one for one in seats if one is not rival]
+    return [rival, *others], (f"history goes before routing.md, which would take {_record(first)}",)
+
+
+def _record(seat: _Seat) -> str:
+    assert seat.lesson is not None
+    return f"{seat.name} ({seat.lesson.record})"
+
+
 def _ranked(question: Question, seat: _Seat, notes: tuple[str, ...]) -> Ranked:
     spec = seat.candidate.spec
     named = spec.name in (question.bound, question.preferred)
@@ -221,12 +259,18 @@ def _ranked(question: Question, seat: _Seat, notes: tuple[str, ...]) -> Ranked:
         name=spec.name,
         tier=spec.cost.tier,
         rung=seat.rung,
-        reason="; ".join((_why(question, seat), *model_note, *notes)),
+        reason="; ".join((_why(question, seat), *_taught(seat), *model_note, *notes)),
         model=spec.model_for(hint),
         profile=profile(question, spec),
         last_resort=seat.place is _Place.LAST_RESORT,
         limits=spec.limits,
+        lesson=seat.lesson,
+        open=seat.place is _Place.OPEN and question.table.strategy is Strategy.LADDER,
     )
+
+
+def _taught(seat: _Seat) -> tuple[str, ...]:
+    return (f"history: {seat.lesson.record}",) if seat.lesson is not None and seat.lesson.judged else ()
 
 
 def _why(question: Question, seat: _Seat) -> str:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
@@ -26,9 +27,8 @@ from brain_daemon.record.day_files import DayFiles
 from brain_daemon.record.metrics import DayTally
 from brain_daemon.record.outbox import Filed, Outbox
 from brain_daemon.record.plan import Change
-from brain_daemon.record.questions import chosen, question_from
-from brain_daemon.record.questions import parse as parse_ticks
-from brain_daemon.record.questions import render as render_questions
+from brain_daemon.record.questions import merged as merged_questions
+from brain_daemon.record.questions import question_from, without_texts
 from brain_daemon.record.result import KEPT_OUT, Part, cost_row, outcome_message, part
 from brain_daemon.record.usage import InterfaceUsage, UsageView
 from brain_daemon.store.files import Files
@@ -86,7 +86,7 @@ class Filing:
         self._errors = DayFiles(layout.inside("logs", "errors"), "jsonl", activity.error_count, files)
         self._tally: DayTally | None = None
         self._last_errors: dict[str, str] = {}
-        self._questions: bytes | None = None
+        self._questions: tuple[list[dict[str, Any]], Signature | None] | None = None
         self._answered: Signature | None = None
 
     def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
@@ -117,8 +117,10 @@ class Filing:
         paths = [path for kind in (self._costs, self._activity, self._errors) for path in kind.all_paths()[-2:]]
         paths += sorted(os.path.join(metrics, name) for name in os.listdir(metrics) if name.endswith(".json"))[-2:]
         paths += [os.path.join(self._layout.context, "usage.md")]
-        paths += [os.path.join(self._layout.prompts, name) for name in ("pending.md", "answered.md")]
-        return {self._layout.relative(path): data for path in paths if (data := _page(path))}
+        paths += [os.path.join(self._layout.prompts, "answered.md")]
+        found = {self._layout.relative(path): data for path in paths if (data := _page(path))}
+        asking = os.path.join(self._layout.prompts, "pending.md")
+        return found | ({self._layout.relative(asking): without_texts(page)} if (page := _page(asking)) else {})
 
     # one group
 
@@ -356,22 +358,25 @@ class Filing:
     def settle_questions(self) -> None:
         """prompts/pending.md as a whole, if what it must say has changed; new answers are noted for git."""
         self._note_answers()
-        asked = [question_from(document_) for document_, _ in self._journal.questions().values()]
-        data = render_questions(asked)
-        if data == self._questions:
-            return
         path = os.path.join(self._layout.prompts, "pending.md")
+        documents = [document_ for document_, _ in self._journal.questions().values()]
+        if (documents, _signature(path)) == self._questions:
+            return
+        asked = [question_from(document_) for document_ in documents]
         found = _page(path)
-        if chosen(parse_ticks(found), asked):
+        page = merged_questions(found, asked)
+        if page is None:
             return  # an answer stands in it that nobody has acted on yet
-        if found != data and (found or asked):
-            self._put_whole(path, data)
-        self._questions = data
+        if page != found and (found or asked):
+            if not self._files.put_if(path, page, lambda: _page(path) == found, sync=False):
+                return  # somebody has just saved it: the next look reads that
+            self._note([(path, without_texts(page))])
+        self._questions = (documents, _signature(path))
 
     def _note_answers(self) -> None:
         """prompts/answered.md is written by whoever took the answer; git hears of it here."""
         path = os.path.join(self._layout.prompts, "answered.md")
-        signature = sign(os.stat(path)) if os.path.exists(path) else None
+        signature = _signature(path)
         if signature != self._answered:
             self._answered = signature
             self._note([(path, _page(path))] if signature else [])
@@ -405,6 +410,14 @@ def _names_of(attempt: Attempt, heading: str) -> tuple[str, str]:
 
 def _read(path: str) -> bytes:
     return read_regular(path)
+
+
+def _signature(path: str) -> Signature | None:
+    """Tells one state of a page from another; None where there is none."""
+    try:
+        return sign(os.lstat(path))
+    except FileNotFoundError:
+        return None
 
 
 def _page(path: str) -> bytes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from brain_daemon.model.cost_row import COLUMNS, CostRow
+from brain_daemon.model.cost_row import COLUMNS, CostRow, csv_cell, plain_decimal
 from brain_daemon.model.errors import Damaged
 from brain_daemon.model.outcome import CostBasis
 
@@ -194,6 +194,29 @@ def group(rows: Iterable[CostRow], by: GroupBy) -> dict[str | None, Totals]:
     for row in _once(rows):
         groups[key(row)] = groups.get(key(row), Totals()).plus(row)
     return groups
+
+
+def sums_csv(groups: Mapping[str | None, Totals], by: GroupBy) -> str:
+    """The groups as a CSV table without a line of totals, so that its columns add up to them; cost_usd is empty where nothing is known."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    bases = [basis for basis in CostBasis if basis is not CostBasis.UNKNOWN]
+    counts = ("attempts", "input_tokens", "cached_input_tokens", "output_tokens")
+    writer.writerow((by.value, *counts, "cost_usd", *(f"{basis.value}_usd" for basis in bases), "unknown_costs"))
+    for key, found in groups.items():
+        known = None if found.unknown == found.rows else plain_decimal(found.known_usd)
+        split = (plain_decimal(found.usd.get(basis, Decimal(0))) for basis in bases)
+        figures = (
+            found.rows,
+            found.input_tokens,
+            found.cached_input_tokens,
+            found.output_tokens,
+            known,
+            *split,
+            found.unknown,
+        )
+        writer.writerow(map(csv_cell, (key, *figures)))
+    return text.getvalue()
 
 
 def _once(rows: Iterable[CostRow]) -> Iterator[CostRow]:

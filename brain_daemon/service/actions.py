@@ -1,4 +1,4 @@
-"""What a person can do to tasks from outside the daemon: submit, cancel, retry, release, answer.
+"""What a person can do to tasks from outside the daemon: submit, cancel, retry, release, approve.
 
 Each works with and without a running daemon: files and journal are changed under the claims lock, then a running daemon
 is woken, or the outcome is recorded here. Refused and UserError say what would be possible instead; a commit that cannot
@@ -19,7 +19,7 @@ from brain_daemon.model.outcome import Reason
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.record.questions import Answer, Choice, Question, QuestionKind, append_answered
+from brain_daemon.record.questions import QuestionKind
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import unstarted
@@ -290,42 +290,14 @@ def _release_pending(brain: Brain, place: Place) -> str:
     return f"{place.task_id}: released; what still holds it is shown by `brain list`"
 
 
-def answer(brain: Brain, question: Question, key: str, by: str) -> Choice:
-    """Do what a choice says, and move the question to prompts/answered.md with its effect."""
-    choice = next((choice for choice in question.choices if choice.key == key), None)
-    if choice is None:
-        allowed = ", ".join(choice.key for choice in question.choices)
-        raise UserError(f"answering {question.id}: {key!r} is none of its choices. There are: {allowed}.")
-    if key == "release":
-        effect = release(brain, question.subject)
-    elif key == "cancel":
-        effect = cancel(brain, question.subject, "given up by a person")
-    elif question.kind is QuestionKind.APPROVAL:
-        effect = approve(brain, question.subject)
-    else:
-        raise UserError(f"answering {question.id}: nothing is known of the choice {key!r}.")
-    brain.journal.withdraw(question.id)
-    keep_answer(brain, Answer(question=question, key=key, answered_at=time.time(), effect=effect, by=by))
-    settle(brain)
-    return choice
-
-
-def keep_answer(brain: Brain, given: Answer) -> None:
-    """Add an answer to prompts/answered.md; it is committed with the next group."""
-    path = os.path.join(brain.layout.prompts, "answered.md")
-    existing = b""
-    if os.path.exists(path):
-        with open(path, "rb") as handle:
-            existing = handle.read()
-    brain.files.put(path, append_answered(existing, [given]))
-
-
-def approve(brain: Brain, name: str) -> str:
-    """Let an interface that came with git run on this host, as its content is now."""
+def approve(brain: Brain, name: str, shown_sha256: str | None = None) -> str:
+    """Let an interface that came with git run on this host: the content that was shown, or as it is now. UserError, Refused."""
     registry = brain.registry()
     entry = registry.find(name)
     if entry is None:
         raise UserError(f"approving {name}: no interface is called that. `brain interfaces` lists them.")
+    if shown_sha256 is not None and not entry.spec.sha256.startswith(shown_sha256):
+        raise Refused(f"approving {name}: its file has changed since it was shown. `brain interfaces show {name}`")
     brain.journal.approve(entry.spec.sha256, entry.spec.name, "approved by a person")
     inquiries.withdraw_about(brain.journal, entry.spec.name, QuestionKind.APPROVAL)
     wake(brain)

@@ -27,12 +27,14 @@ class Asker:
         self.due = False
 
     def about_interfaces(self) -> None:
-        """An interface that came with git is asked about until it is approved."""
+        """An interface that came with git is asked about until it is approved, and anew when its content changes."""
+        standing = self._journal.questions()
         for name, entry in self._registry.entries.items():
-            if entry.approved:
+            question = inquiries.approval(name, entry.spec.sha256)
+            if entry.approved or question.id not in standing:
                 inquiries.withdraw_about(self._journal, name, QuestionKind.APPROVAL)
-            else:
-                inquiries.ask(self._journal, inquiries.approval(name))
+            if not entry.approved:
+                inquiries.ask(self._journal, question)
 
     def about_held(self) -> None:
         """What only a person or a new interface can free."""

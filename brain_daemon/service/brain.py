@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brain_daemon.adapters.environment import read_secret
 from brain_daemon.adapters.registry import CameBy, Registry
-from brain_daemon.model.errors import GitError, StorageError, UserError
+from brain_daemon.adapters.secrets import expanded, remembered, secrets_in, secrets_of
+from brain_daemon.model.errors import GitError, StorageError
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable, parse_routing
 from brain_daemon.record.committing import Committer
@@ -68,7 +68,7 @@ class Brain:
         registry = Registry(
             self.layout,
             self.config.environment,
-            approvals=self.journal.approvals,
+            approvals=self.journal.approvals_told,
             approve=self.journal.approve,
             came_by=self.came_by,
         )
@@ -109,16 +109,20 @@ class Brain:
         return RoutingTable(), parsed.message
 
     def came_by(self, path: str, data: bytes) -> CameBy:
-        """Whether git brought these bytes to `path`, decided only while no git command holds the index."""
+        """Whether git brought these bytes to `path`, decided only while no git command holds the index.
+
+        Git has a blob before it writes the file: in a merge that waits for a person, and between the end of `index.lock` and
+        the move of HEAD, HEAD does not know the file yet. So whatever git has anywhere came with git.
+        """
         if self.repository is None:
             return CameBy.HERE
         if self.repository.index_locked():
             return CameBy.UNDECIDED
         try:
-            known = self.repository.head_blob(self.layout.relative(path))
-            return CameBy.GIT if known == self.repository.blob_id(data) else CameBy.HERE
+            (known,) = self.repository.lookup([self.repository.blob_id(data)])
         except GitError:
             return CameBy.UNDECIDED
+        return CameBy.HERE if known is None else CameBy.GIT
 
     def came_by_pending(self, name: str, data: bytes) -> CameBy:
         """`came_by` for a file in pending/, from a listing that is made anew only when HEAD has moved."""
@@ -159,8 +163,8 @@ class Brain:
         return self._pending_in_head[1]
 
     def redactor(self, registry: Registry) -> Redactor:
-        """Knows the values of every secret the daemon itself can see."""
-        return Redactor(_secrets(self.config, registry))
+        """Knows the values of every secret the daemon itself can see, and those that it will have read later."""
+        return Redactor(_secrets(self.config, registry), remembered)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
@@ -184,22 +188,14 @@ def interface_states(registry: Registry) -> Sequence[InterfaceState]:
 
 
 def _secrets(config: Config, registry: Registry) -> list[str]:
+    """What is known without running anything: variables, and the files that approved interfaces and the settings name."""
     environment = config.environment
-    values = [
-        value
-        for name, value in environment.items()
-        if name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS"))
-    ]
-    for entry in registry.entries.values():
+    entries = [entry.spec.auth for entry in registry.entries.values() if entry.approved]
+    values = [*secrets_of(environment, *(auth.env for auth in entries))]
+    for path in (*config.secret_files, *(auth.config_location for auth in entries if auth.config_location)):
         try:
-            secret = read_secret(entry.spec.auth, home=environment.get("HOME", ""))
-        except UserError:
+            data = read_regular(os.path.realpath(expanded(path, environment.get("HOME", ""))), _MAX_SECRET_BYTES)
+        except StorageError:
             continue
-        values += [secret] if secret else []
-    for path in config.secret_files:
-        try:
-            with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as handle:
-                values.append(handle.read(_MAX_SECRET_BYTES).strip())
-        except OSError:
-            continue
+        values += secrets_in(data.decode("utf-8", "replace"))
     return values

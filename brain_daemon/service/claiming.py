@@ -5,7 +5,6 @@ it goes back and is looked at anew.
 """
 
 import hashlib
-import logging
 import os
 import time
 import uuid
@@ -13,14 +12,11 @@ from collections.abc import Sequence
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision, Lineage
-from brain_daemon.model.errors import Refused, StorageError, UserError
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.outcome import Failed, Reason, TimedOut
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.retry import is_blameless, is_transient
-from brain_daemon.record import questions
-from brain_daemon.record.questions import Choice, question_from
-from brain_daemon.service.actions import answer
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Fail, Go
 from brain_daemon.service.ending import unstarted
@@ -28,12 +24,8 @@ from brain_daemon.service.intake import Intake, PendingTask, original_of
 from brain_daemon.service.lineage import lineage_of
 from brain_daemon.service.worker import Job, Worker
 from brain_daemon.store.queue import Queue
-from brain_daemon.store.reading import read_regular
 
 Closed = tuple[Attempt, TaskSpec | None]
-
-_LOG = logging.getLogger("brain_daemon")
-_MAX_ANSWER_BYTES = 4 << 20
 
 
 class Claimer:
@@ -179,30 +171,6 @@ class Claimer:
         """A task that waits long before its next attempt, or whose daemon stops, returns to pending/."""
         if os.path.lexists(self._queue.active_path(attempt.task_id)):
             self._queue.give_back(attempt.task_id, attempt.name)
-
-    def ticked_answers(self) -> list[Choice]:
-        """Act on the boxes a person has ticked in prompts/pending.md; the choices that were made."""
-        path = os.path.join(self._brain.layout.prompts, "pending.md")
-        try:
-            ticks = questions.parse(read_regular(path, _MAX_ANSWER_BYTES))
-        except StorageError as error:
-            _LOG.warning("the answers cannot be read", extra={"action": "answer", "error": str(error)})
-            return []
-        if not ticks:
-            return []
-        open_questions = [question_from(document_) for document_, _ in self._brain.journal.questions().values()]
-        chosen = questions.chosen(ticks, open_questions)
-        made = [self._answered(one, chosen[one.id]) for one in open_questions if one.id in chosen]
-        return [choice for choice in made if choice is not None]
-
-    def _answered(self, question: questions.Question, choice: Choice) -> Choice | None:
-        """One answer carried out; one that no longer can be (its task is gone) is said and holds up nothing."""
-        try:
-            return answer(self._brain, question, choice.key, by="file")
-        except (UserError, Refused) as error:
-            _LOG.warning("an answer could not be carried out", extra={"action": "answer", "error": str(error)})
-            self._brain.journal.withdraw(question.id)
-            return None
 
 
 def _is_settled(attempt: Attempt) -> bool:

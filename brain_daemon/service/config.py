@@ -36,6 +36,7 @@ class Config:
     transient_retries: int
     settle_seconds: float
     scan_seconds: float
+    check_interval_seconds: float
     group_seconds: float
     group_size: int
     task_bytes: int
@@ -176,6 +177,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("transient_retries", _tally, 3, "further tries after a transient failure or a rate limit"),
     Setting("settle", _duration, 2.0, "quiet time after which a file still open or edited again counts as complete"),
     Setting("scan", _interval, 10.0, "time between two full looks at the folders, with or without file events"),
+    Setting("check_interval", _interval, 900.0, "time between two looks at whether an interface is still logged in"),
     Setting("group", _duration, 0.2, "outcomes that end within this time are committed together"),
     Setting("group_size", _count, 500, "most outcomes of one group"),
     Setting("task_size", _size, 1_000_000, "largest task file"),
@@ -215,6 +217,7 @@ _FIELDS = {
     "drain": "drain_seconds",
     "settle": "settle_seconds",
     "scan": "scan_seconds",
+    "check_interval": "check_interval_seconds",
     "group": "group_seconds",
     "task_size": "task_bytes",
     "output_size": "output_bytes",

@@ -195,6 +195,8 @@ class Dispatch:
             on_limit=task.on_limit or OnLimit(self._config.on_limit),
         )
         if isinstance(answer, Start):
+            if self._awaits_check(choice, answer):
+                return None
             return Go(pending, task, choice, answer)
         return self._no_room(answer, choice, full)
 
@@ -204,6 +206,16 @@ class Dispatch:
             return Held(hold.reason, hold.until, choice=choice)
         full.add(id(choice))
         return None
+
+    def _awaits_check(self, choice: Choice, start: Start) -> bool:
+        """Whether an interface that goes before the one with room, or that very one, is still being looked at."""
+        for one in choice.ranked:
+            entry = self._registry.entries.get(one.name)
+            if entry is not None and entry.is_unchecked:
+                return True
+            if one.name == start.name:
+                return False
+        return False
 
     def _barred(self, pending: PendingTask, now: float) -> Held | None:
         """What keeps a task from being considered at all."""

@@ -14,6 +14,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from brain_daemon.adapters.prices import cost_of
 from brain_daemon.adapters.process import Command, run
 from brain_daemon.model.attempt import Attempt, AttemptState, outcome_word
 from brain_daemon.model.cleaning import clean_text
@@ -35,7 +36,6 @@ from brain_daemon.model.outcome import (
 )
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.policy.pricing import price
 from brain_daemon.policy.retry import Again, Finish, Step, after, is_blameless
 from brain_daemon.record.committing import Change, CommitPlan, Committer, Owed
 from brain_daemon.record.redact import clean_ended
@@ -162,7 +162,7 @@ def _ended(brain: Brain, attempt: Attempt, outcome: Outcome, report: Report) -> 
 def _cost(spec: InterfaceSpec | None, report: Report) -> Cost:
     """By the interface of that name where there is one; else what the agent says, which may be nothing."""
     if spec is not None:
-        return price(spec.cost, report.usage, report.cost_usd)
+        return cost_of(spec, report.usage, report.cost_usd, report.model)
     return UNKNOWN_COST if report.cost_usd is None else Cost(usd=report.cost_usd, basis=CostBasis.REPORTED)
 
 

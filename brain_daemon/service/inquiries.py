@@ -3,7 +3,7 @@
 import time
 
 from brain_daemon.policy.routing import Nobody
-from brain_daemon.record.questions import Choice, Question, QuestionKind, question_id, question_to
+from brain_daemon.record.questions import ANSWER, Choice, Question, QuestionKind, question_id, question_to
 from brain_daemon.store.journal import Journal
 
 
@@ -54,27 +54,52 @@ def secret(task_id: str, finding: str) -> Question:
     )
 
 
-def asked(task_id: str, attempt_id: str, text: str) -> Question:
-    """A running interface needs a person's answer."""
+def asked(task_id: str, attempt_id: str, text: str, number: int = 1) -> Question:
+    """An attempt needs a person's answer: a parked one once, one that goes on meanwhile as often as it likes (`number`)."""
+    identity = question_id(QuestionKind.ASKED, attempt_id if number == 1 else f"{attempt_id}.q{number}")
     return Question(
-        id=question_id(QuestionKind.ASKED, attempt_id),
+        id=identity,
         kind=QuestionKind.ASKED,
         subject=task_id,
         asked_at=time.time(),
         text=text,
-        choices=(Choice(key="cancel", label="Give this task up", command=f"brain cancel {task_id}"),),
+        choices=(
+            Choice(
+                key=ANSWER,
+                label="Write your answer below this line, then tick this box and save",
+                command=f'brain answer {task_id if number == 1 else identity} "TEXT"',
+            ),
+            Choice(key="cancel", label="Give this task up", command=f"brain cancel {task_id}"),
+        ),
+        attempt_id=attempt_id,
     )
 
 
-def approval(name: str) -> Question:
-    """An interface came with git."""
+def approval(name: str, sha256: str) -> Question:
+    """An interface came with git. The question is about this content: another one is asked about anew."""
+    short = sha256[:12]
     return Question(
-        id=question_id(QuestionKind.APPROVAL, name),
+        id=question_id(QuestionKind.APPROVAL, f"{name}-{short}"),
         kind=QuestionKind.APPROVAL,
         subject=name,
         asked_at=time.time(),
-        text=f"The interface {name} came with git. An interface file is a program: read it before it may run on this machine.",
-        choices=(Choice(key="approve", label="Let it run here", command=f"brain interfaces approve {name}"),),
+        text=f"The interface {name} came with git. An interface file is a program: `brain interfaces show {name}` shows what it "
+        "would run on this machine. Read it first.",
+        choices=(
+            Choice(key="approve", label="Let it run here", command=f"brain interfaces approve {name} --sha256 {short}"),
+        ),
+    )
+
+
+def login(name: str, fault: str) -> Question:
+    """An interface is not logged in any more; asked once, until its check passes."""
+    return Question(
+        id=question_id(QuestionKind.AUTH, name),
+        kind=QuestionKind.AUTH,
+        subject=name,
+        asked_at=time.time(),
+        text=f"The login of {name} has expired or is missing: {fault}.\n\nTasks for it wait or go elsewhere until its check passes.",
+        choices=(Choice(key="check", label="I have logged in: look again", command=f"brain interfaces check {name}"),),
     )
 
 

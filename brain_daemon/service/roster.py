@@ -1,26 +1,27 @@
 """Who the daemon may give work to: the interfaces and the person's routing table, read again whenever they may have changed.
 
-The `check` commands of interfaces run in threads, once for each content. Failures: none are fatal; a faulty file is said
-on the board and stops nothing else.
+An interface that declares a check joins when it has passed; service/checks.py says when it is looked at again. Failures: none
+are fatal; a faulty file is said on the board and stops nothing else.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from brain_daemon.adapters.registry import Registry, run_check
+from brain_daemon.adapters.registry import Registry
 from brain_daemon.model.interface import InterfaceSpec
+from brain_daemon.model.outcome import FailureKind
 from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.checks import Checks
 
 _LOG = logging.getLogger("brain_daemon")
 _UNDECIDED_SECONDS = 0.05
 
 
 class Roster:
-    """`spawn` runs a coroutine beside the loop, `wake` wakes the loop; `due` is the monotonic time of the next look."""
+    """`spawn` runs a coroutine beside the loop, `wake` wakes the loop."""
 
     def __init__(
         self, brain: Brain, spawn: Callable[[Coroutine[Any, Any, None]], object], wake: Callable[[], None]
@@ -28,16 +29,27 @@ class Roster:
         self._brain = brain
         self._spawn = spawn
         self._wake = wake
-        self._checking: set[str] = set()
         self._fault = ""
+        self._due = 0.0
         self.registry: Registry = brain.registry()
+        self.registry.await_checks = True
+        self.registry.scan()
         self.table = self._read_table()
-        self.due = 0.0
+        config = brain.config
+        self._checks = Checks(
+            brain.journal, self.registry, config.environment, config.check_interval_seconds, self._look_at_once
+        )
+
+    @property
+    def due(self) -> float:
+        """The monotonic time of the next look."""
+        check = self._checks.next_due
+        return self._due if check is None else min(self._due, check)
 
     @property
     def is_checking(self) -> bool:
-        """Whether a check is under way, whose end may free a task."""
-        return bool(self._checking)
+        """Whether a check is under way or about to be, whose end may free a task."""
+        return self._checks.is_checking or any(self._checks.due(time.monotonic()))
 
     def find(self, name: str) -> InterfaceSpec | None:
         """The interface of that very name."""
@@ -50,17 +62,20 @@ class Roster:
         changed = self.registry.scan()
         table = self._read_table()
         changed, self.table = changed or table != self.table, table
-        for spec in self.registry.unchecked():
-            if spec.sha256 not in self._checking:
-                self._checking.add(spec.sha256)
-                self._spawn(self._check(spec))
+        now = time.monotonic()
+        for spec in self._checks.due(now):
+            self._spawn(self._check(spec))
         pause = _UNDECIDED_SECONDS if self.registry.undecided else self._brain.config.scan_seconds
-        self.due = time.monotonic() + pause
+        self._due = now + pause
         return changed
 
     def look_soon(self) -> None:
         """Something may have changed."""
-        self.due = 0.0
+        self._due = 0.0
+
+    def note_outcome(self, name: str, kind: FailureKind | None) -> None:
+        """An attempt has ended with this kind of failure, or well: a refused login is looked at."""
+        self._checks.note_outcome(name, kind, time.monotonic())
 
     def _read_table(self) -> RoutingTable:
         """The person's table; a faulty file leaves the built-in one in force."""
@@ -71,8 +86,8 @@ class Roster:
         return table
 
     async def _check(self, spec: InterfaceSpec) -> None:
-        fault = await asyncio.to_thread(run_check, spec, self._brain.config.environment)
-        self.registry.note_check(spec, fault)
-        self._checking.discard(spec.sha256)
+        await self._checks.run(spec)
+
+    def _look_at_once(self) -> None:
         self.look_soon()
         self._wake()

@@ -148,7 +148,8 @@ def take(layout: Layout, now: float | None = None) -> Snapshot:
     plain = Snapshot(root=layout.root, at=at, daemon=_daemon(layout, None, paused=False), counts=counts)
     try:
         with reading(layout) as journal:
-            return plain if journal is None else _with_journal(plain, journal, layout, set(pending), active)
+            seen = replace(plain, unapproved=_unapproved(journal, layout))
+            return seen if journal is None else _with_journal(seen, journal, layout, set(pending), active)
     except (sqlite3.Error, ValueError) as error:
         return replace(
             plain, trouble=f"the journal {layout.journal} cannot be read: {error}. `brain doctor` says more."
@@ -220,7 +221,6 @@ def _with_journal(
         owed=owed,
         why_owed=(meta.get("why_owed") or None) if owed else None,
         today=_today(journal, plain.at),
-        unapproved=_unapproved(journal, layout),
     )
 
 
@@ -286,9 +286,9 @@ def _held(journal: sqlite3.Connection, pending: set[str]) -> tuple[HeldItem, ...
     return tuple(HeldItem(task_id=r[0], name=r[1], why=r[2], until=r[3]) for r in rows if r[1] in pending)
 
 
-def _unapproved(journal: sqlite3.Connection, layout: Layout) -> tuple[str, ...]:
+def _unapproved(journal: sqlite3.Connection | None, layout: Layout) -> tuple[str, ...]:
     """Interface files whose content neither ships nor is approved on this host."""
-    approved = {row[0] for row in journal.execute("select sha256 from approvals")}
+    approved = {row[0] for row in journal.execute("select sha256 from approvals")} if journal else set()
     found = []
     for name in sorted(task_names(layout.interfaces)):
         seen = look(layout.interfaces, name, _MAX_INTERFACE_BYTES)

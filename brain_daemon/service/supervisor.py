@@ -20,14 +20,17 @@ from typing import Any
 
 from brain_daemon.adapters.base import Adapter
 from brain_daemon.adapters.command import CommandAdapter
+from brain_daemon.adapters.file_drop import FileDropAdapter
+from brain_daemon.adapters.http import HttpAdapter
+from brain_daemon.adapters.human import HumanAdapter
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import BrainError, Damaged, Occupied, StorageError
 from brain_daemon.model.interface import InvokeKind
-from brain_daemon.model.outcome import Reason, Status
+from brain_daemon.model.outcome import Failed, FailureKind, Outcome, Reason, Status
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.service import leases
+from brain_daemon.service import answering, leases
 from brain_daemon.service.agents import in_flight
 from brain_daemon.service.asker import Asker
 from brain_daemon.service.board import BoardWriter
@@ -127,6 +130,9 @@ class Supervisor:
         self._adapters: dict[InvokeKind, Adapter] = {
             InvokeKind.TOOL: ToolAdapter(brain.files),
             InvokeKind.COMMAND: CommandAdapter(brain.files),
+            InvokeKind.HTTP: HttpAdapter(brain.files),
+            InvokeKind.FILE_DROP: FileDropAdapter(brain.files, settle_seconds=brain.config.settle_seconds),
+            InvokeKind.HUMAN: HumanAdapter(),
         }
         self._desk = Desk(brain.journal, self._on_end)
         self._worker = Worker(brain, self._desk, self._adapters, redactor, self._roster.find, self._meter.started)
@@ -371,8 +377,8 @@ class Supervisor:
 
     def _take_answers(self) -> None:
         """Act on the boxes a person has ticked, perhaps while no daemon ran."""
-        for choice in self._claimer.ticked_answers():
-            if choice.key == "approve":
+        for choice in answering.take(self._brain):
+            if choice.key in ("approve", "check"):
                 self._roster.look_soon()
             self._recorder.wake()
 
@@ -424,6 +430,7 @@ class Supervisor:
         if attempt.status is not None:
             self._intake.ended[attempt.task_id.casefold()] = attempt.status.value
         if attempt.interface is not None and attempt.ended is not None:
+            self._roster.note_outcome(attempt.interface, _kind_of(attempt.ended.outcome))
             spec = self._roster.find(attempt.interface)
             if spec is not None:
                 self._meter.ended(spec, attempt.ended.usage.total_tokens)
@@ -522,6 +529,11 @@ class Supervisor:
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("a part of the daemon failed", exc_info=task.exception(), extra={"action": "fault"})
         self._wake.set()
+
+
+def _kind_of(outcome: Outcome) -> FailureKind | None:
+    """The kind of failure; None for anything that says nothing against the interface."""
+    return outcome.kind if isinstance(outcome, Failed) else None
 
 
 def _facts(attempt: Attempt) -> dict[str, object]:

@@ -52,11 +52,14 @@ from brain_daemon.record.redact import clean_ended
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.ending import decided, unstarted
+from brain_daemon.store.tokens import token_of
+from brain_daemon.workspace.asking import collect_questions
 from brain_daemon.workspace.scratch import collect_out
 
 VERIFY_OUTPUT_BYTES = 1 << 20
 INLINE_WAIT_SECONDS = 60.0
-_RAW = ("stdout", "stderr", "verify.stdout", "verify.stderr")
+_RAW = ("stdout", "stderr", "response.json", "verify.stdout", "verify.stderr")
+_SPEAKING = frozenset({InvokeKind.COMMAND, InvokeKind.HTTP})
 
 
 @dataclass(slots=True)
@@ -169,10 +172,19 @@ class Worker:
         ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
         if isinstance(ended.outcome, Succeeded) and job.task.verify:
             ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
-        if spec.invoke.kind is InvokeKind.COMMAND or job.task.verify:
+        if spec.invoke.kind in _SPEAKING or job.task.verify:
             self._redact(invocation.folder, _RAW)
+        ended = self._as_asked(ended, invocation)
         kept, warnings = self._collect(job.task, invocation.workspace)
         return replace(ended, files=kept, warnings=(*job.notes, *ended.warnings, *warnings))
+
+    def _as_asked(self, ended: Ended, invocation: Invocation) -> Ended:
+        """What it wants to know of a person goes before what it says it did; a cancel and a deadline go before both."""
+        if not isinstance(ended.outcome, Succeeded | Failed):
+            return ended
+        owner = None if invocation.task.workspace == "scratch" else invocation.attempt_id
+        question = collect_questions(self._brain.files, invocation.workspace, owner)
+        return replace(ended, outcome=Failed(kind=FailureKind.ASKED, message=question)) if question else ended
 
     def _collect(self, task: TaskSpec, workspace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What is in a scratch workspace's out/, without secrets, and what is to be said of it; a person's own folder is left alone."""
@@ -210,6 +222,8 @@ class Worker:
             client_session=session,
             charged=Charged(usage=used, cost_usd=paid),
             answer=resume.answer if resume else None,
+            marks=_marks(job),
+            token=token_of(layout, self._brain.files, attempt_id),
             budget_usd=left_of_budget(task.budget_usd, job.history),
         )
 
@@ -348,6 +362,13 @@ def _as_stopped(job: Job, ended: Ended) -> Ended:
     if job.stopping:
         return replace(ended, outcome=Interrupted(why="the daemon was stopped while it ran"))
     return replace(ended, outcome=Cancelled(why=job.cancel_why))
+
+
+def _marks(job: Job) -> dict[str, str]:
+    """What an agent is told of where its task stands; an id has at most 200 bytes."""
+    lineage = job.attempt.lineage
+    named = {"BRAIN_CHAIN_ID": lineage.chain or job.task.id, "BRAIN_SESSION_ID": lineage.session or ""}
+    return {name: value for name, value in named.items() if value}
 
 
 def _how_it_goes_on(job: Job) -> str:

@@ -102,9 +102,25 @@ class Files:
             _unlink_quietly(temporary)
             raise
 
-    def put_new(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """Like `put`, but an existing file stays as it is and FileExistsError is raised."""
+    def put_if(self, path: str, data: bytes, still: Callable[[], bool], *, sync: bool = True) -> bool:
+        """`put` where `still()` holds when the new bytes are ready to take their place; whether they have."""
+        self.make_folder(os.path.dirname(path))
         temporary = self._written(path, data, sync=sync)
+        try:
+            self.step("replace if", path)
+            if not still():
+                _unlink_quietly(temporary)
+                return False
+            with _naming("replacing", path):
+                os.replace(temporary, path)
+        except Exception:
+            _unlink_quietly(temporary)
+            raise
+        return True
+
+    def put_new(self, path: str, data: bytes, *, sync: bool = True, mode: int = 0o644) -> None:
+        """Like `put`, but an existing file stays as it is and FileExistsError is raised."""
+        temporary = self._written(path, data, sync=sync, mode=mode)
         try:
             self.move(temporary, path)
         except Exception:
@@ -180,22 +196,22 @@ class Files:
                     os.close(descriptor)
         self.sync_folders(dict.fromkeys(os.path.dirname(path) for path in paths))
 
-    def _written(self, path: str, data: bytes, *, sync: bool) -> str:
+    def _written(self, path: str, data: bytes, *, sync: bool, mode: int = 0o644) -> str:
         """A complete temporary file; its name is hidden, so no scan takes it for a task."""
         folder, name = os.path.split(path)
         hidden = f".{name[:160]}.{os.getpid()}.{next(self._numbers)}{TEMPORARY_SUFFIX}"
         temporary = os.path.join(self.aside or folder, hidden)
         self.step("create", temporary)
         try:
-            self._write_temporary(temporary, data, path, sync=sync)
+            self._write_temporary(temporary, data, path, sync=sync, mode=mode)
         except Exception:
             _unlink_quietly(temporary)  # on a full disk each try would leave one more
             raise
         return temporary
 
-    def _write_temporary(self, temporary: str, data: bytes, path: str, *, sync: bool) -> None:
+    def _write_temporary(self, temporary: str, data: bytes, path: str, *, sync: bool, mode: int) -> None:
         with _naming("writing", path):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
             try:
                 self.write(descriptor, data, temporary)
                 if sync:

@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from brain_daemon.adapters.registry import MAX_INTERFACE_BYTES, CameBy, Registry, run_check
+from brain_daemon.adapters.checking import run_check
+from brain_daemon.adapters.registry import MAX_INTERFACE_BYTES, UNCHECKED, Approval, CameBy, Registry
+from brain_daemon.model.interface import InvokeKind
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.template import shipped_interfaces
 
@@ -18,20 +20,25 @@ class Place:
     def __init__(self, root, environment) -> None:
         self.folder = root / "tools" / "interfaces"
         self.folder.mkdir(parents=True)
-        self.approved: dict[str, str] = {}
+        self.approved: dict[str, tuple[str, float]] = {}
         self.came = CameBy.HERE
         self.registry = Registry(
             Layout(str(root), str(root / "state"), str(root / "work")),
             environment,
-            approvals=lambda: frozenset(self.approved),
-            approve=lambda sha256, _name, how: self.approved.update({sha256: how}),
+            approvals=lambda: self.approved,
+            approve=lambda sha256, _name, how: self.approved.update({sha256: (how, 1.0)}),
             came_by=lambda _path, _data: self.came,
+            kinds=frozenset(InvokeKind) - {InvokeKind.MCP},
         )
 
     def put(self, name, program="/bin/cat", more="", inside="", file=None):
         path = self.folder / (file or f"{name}.md")
         path.write_text(PROGRAM.format(name=name, program=program, more=more, inside=inside))
         return path
+
+    def told(self, name):
+        entry = self.registry.entries[name]
+        return entry.approval, entry.approved_at
 
     def why_not(self, name) -> str:
         self.registry.scan()
@@ -76,15 +83,38 @@ def test_what_it_cannot_do_is_said(place, tmp_path):
     assert "neither ~/key nor the variable MY_KEY" in place.why_not("secret")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "key").write_text("k")
+    (tmp_path / "home" / "key").chmod(0o644)
+    assert "others may read or change it; `chmod 600 " in place.why_not("secret")
+    (tmp_path / "home" / "key").chmod(0o600)
     assert place.why_not("secret") == ""
     (place.folder / "tool.md").write_text(
         "---\nname: tool\ntype: tool\ninvoke:\n  kind: tool\n  function: nothing\n---\n# T\n"
     )
     assert "no tool function is called 'nothing'" in place.why_not("tool")
     (place.folder / "later.md").write_text(
-        "---\nname: later\ninvoke:\n  kind: http\n  url: https://example.org\n---\n# T\n"
+        "---\nname: later\ninvoke:\n  kind: mcp\n  url: https://example.org\n---\n# T\n"
     )
-    assert "cannot call interfaces of the kind http yet" in place.why_not("later")
+    assert "cannot call interfaces of the kind mcp yet" in place.why_not("later")
+
+
+def test_a_shared_folder_must_be_there(place, tmp_path):
+    """Of a file drop: named, and a folder, from the brain or from the home."""
+    text = "---\nname: desk\ninvoke:\n  kind: file_drop\n{}---\n# T\n"
+    (place.folder / "desk.md").write_text(text.format("  folder: drop\n"))
+    assert "the folder drop is not there" in place.why_not("desk")
+    (tmp_path / "drop").mkdir()
+    assert place.why_not("desk") == ""
+
+
+def test_a_secret_from_a_command_is_not_asked_for_by_a_look(place, tmp_path):
+    """It is run with the checks, which are apart."""
+    place.put(
+        "one",
+        more=f"auth:\n  method: api_key\n  env: K\n  secret_command: [touch, {tmp_path}/asked]\ncost: free\n",
+    )
+    assert place.why_not("one") == ""
+    assert [spec.name for spec in place.registry.unchecked()] == ["one"]
+    assert not (tmp_path / "asked").exists()
 
 
 @pytest.mark.parametrize("where", ["its own variable", "a listed variable"])
@@ -127,16 +157,20 @@ def test_content_that_came_with_git_waits_for_a_person(place):
     place.came = CameBy.GIT
     place.put("stranger")
     assert "brain interfaces approve stranger" in place.why_not("stranger")
-    place.approved[place.registry.entries["stranger"].spec.sha256] = "approved by a person"
+    place.approved[place.registry.entries["stranger"].spec.sha256] = ("approved by a person", 7.0)
     assert place.why_not("stranger") == ""
+    assert place.told("stranger") == (Approval.PERSON, 7.0)
     place.put("stranger", "/bin/tac")
     assert "approve stranger" in place.why_not("stranger")
+    assert place.told("stranger") == (Approval.WAITS, None)
     (place.folder / "librarian.md").write_bytes(shipped_interfaces()["librarian.md"])
     assert place.why_not("librarian") == ""
+    assert place.told("librarian") == (Approval.SHIPPED, None)
     place.came = CameBy.HERE
     place.put("mine")
     assert place.why_not("mine") == ""
-    assert place.approved[place.registry.entries["mine"].spec.sha256] == "made here"
+    assert place.told("mine") == (Approval.HERE, None)
+    assert place.approved[place.registry.entries["mine"].spec.sha256] == ("made here", 1.0)
 
 
 def test_while_git_is_at_work_nothing_is_decided(place):
@@ -164,30 +198,16 @@ def test_a_check_that_fails_is_the_reason(place):
     assert place.registry.unchecked() == [spec]
 
 
-@pytest.mark.parametrize(
-    ("check", "said"),
-    [
-        ("[/bin/true]", ""),
-        ("[/bin/false]", "exited 1"),
-        ("[/no/such]", "could not be started"),
-        ("[sleep, '300']", "did not end within"),
-    ],
-)
-def test_each_way_a_check_can_go(place, monkeypatch, check, said):
-    """A good one says nothing; no check hangs."""
-    monkeypatch.setattr("brain_daemon.adapters.registry.CHECK_TIMEOUT_SECONDS", 0.2)
-    place.put("one", inside=f"  check: {check}\n")
-    place.registry.scan()
-    fault = run_check(place.registry.unchecked()[0], os.environ)
-    assert said in fault
-    assert bool(fault) == bool(said)
-
-
-def test_a_check_does_not_see_other_interfaces_secrets(place):
-    """The environment of a child is minimal (B27), that of a check as well."""
-    place.put("one", inside="  check: [/bin/sh, -c, '[ -z \"$OTHER_API_KEY\" ]']\n")
-    place.registry.scan()
-    assert run_check(place.registry.unchecked()[0], {**os.environ, "OTHER_API_KEY": "hidden"}) == ""
+def test_an_interface_joins_after_its_check_where_that_is_wanted(place):
+    """One that has no check joins at once."""
+    place.registry.await_checks = True
+    place.put("plain")
+    place.put("one", inside="  check: ['true']\n")
+    assert place.why_not("plain") == ""
+    assert place.why_not("one") == UNCHECKED
+    (spec,) = place.registry.unchecked()
+    place.registry.note_check(spec, "")
+    assert place.why_not("one") == ""
 
 
 def test_the_shipped_interfaces_say_why_they_cannot_work_here(place):
@@ -198,7 +218,7 @@ def test_the_shipped_interfaces_say_why_they_cannot_work_here(place):
     assert place.registry.faults == ()
     reasons = {name: entry.why_not for name, entry in place.registry.entries.items()}
     assert reasons["librarian"] == ""
-    for name in ("claude_code", "codex", "gemini_cli", "opencode", "ollama"):
+    for name in ("claude_code", "codex", "gemini_cli", "opencode"):
         program = place.registry.entries[name].spec.invoke.command[0]
         installed = (
             subprocess.run(["/bin/sh", "-c", f"command -v {program}"], capture_output=True, check=False).returncode == 0

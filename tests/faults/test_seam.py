@@ -13,7 +13,7 @@ SEAM = "store/files.py"
 ELSEWHERE = {
     "adapters/echo.py": "the witness stands outside the brain and must not die with it",
     "adapters/process.py": "the lock and the output of a program: its descendants write there, whoever dies",
-    "adapters/registry.py": "an unnamed temporary file for what an interface's `check` prints",
+    "adapters/checking.py": "an unnamed temporary file for what an interface's `check` prints",
     "record/committing.py": "a count that may be lost, and what git leaves when it fails",
     "record/user_index.py": "the five steps in the git folder, which have crash tests of their own in tests/record",
     "service/machine.py": "`brain doctor` opens a file twice to try its locks; nothing is written",

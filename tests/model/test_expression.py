@@ -34,7 +34,7 @@ def test_what_can_be_evaluated_has_no_fault(expression):
         ("out ]", "at character 5: `]` is not expected"),
         ("out == `x", "at character 8: Unclosed ` delimiter"),
         ("", "cannot be empty"),
-        ("foo(out)", "there is no function `foo`; ours are match, parse_json"),
+        ("foo(out)", "there is no function `foo`; ours are match, match_all, parse_json"),
         ("out[?nope(@)]", "there is no function `nope`"),
         ("match(stdout)", "`match` takes 2 arguments, 1 were given"),
         ("keys(out, err)", "`keys` takes 1 arguments, 2 were given"),
@@ -46,6 +46,7 @@ def test_what_can_be_evaluated_has_no_fault(expression):
         ("out.a || null", "`null` is not one of"),
         ("{a: out, b: bad}", "`bad` is not one of"),
         ("!(" * 400 + "out" + ")" * 400, "nested too deeply"),
+        ("out" + " " * 5_000, "it has 5,003 characters, and 4,096 are allowed"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(expression, words):

@@ -11,7 +11,9 @@ from brain_daemon.model.interface import (
     Auth,
     AuthMethod,
     Availability,
+    Endpoint,
     ErrorRule,
+    HttpProtocol,
     InterfaceFault,
     InterfaceSpec,
     InterfaceType,
@@ -258,9 +260,119 @@ def test_a_tool_is_a_function_and_other_kinds_keep_their_own_keys():
     """The keys of kinds that have more to say are kept for their adapters, without a warning."""
     tool = parsed(upper("invoke: {function: librarian}")).invoke
     assert (tool.kind, tool.function, tool.command) == (InvokeKind.TOOL, "librarian", ())
-    http = parsed(upper("invoke: {kind: http, url: 'http://localhost:11434/v1', protocol: openai}"))
-    assert http.invoke.options == (("url", "http://localhost:11434/v1"), ("protocol", "openai"))
-    assert http.warnings == ()
+    server = parsed(upper("invoke: {kind: mcp, url: 'http://localhost:11434/mcp', tool: ask}"))
+    assert server.invoke.options == (("url", "http://localhost:11434/mcp"), ("tool", "ask"))
+    assert server.warnings == ()
+
+
+def test_what_a_client_needs_beyond_its_arguments_has_keys_of_its_own():
+    """Its longest prompt, a session of our choice, files it reads, its silence, and what it refuses to root."""
+    spec = parsed(
+        upper(
+            "limits: {prompt_characters: 1_048_576}",
+            "invoke:",
+            "  command: [x, '{resume}', -]",
+            "  resume: [-s, '{client_session}']",
+            "  session: [-n, '{new_session}']",
+            "  inactivity: 10m",
+            "  files: {.x/settings.json: '{}', b: c}",
+            "  permissions: {full: {arguments: --all, not_as_root: yes}}",
+        )
+    )
+    full = spec.invoke.profile("full")
+    assert spec.limits.prompt_characters == 1_048_576
+    assert (spec.invoke.session, spec.invoke.inactivity_seconds) == (("-n", "{new_session}"), 600.0)
+    assert spec.invoke.files == ((".x/settings.json", "{}"), ("b", "c"))
+    assert full is not None
+    assert (full.arguments, full.not_as_root, spec.warnings) == (("--all",), True, ())
+
+
+@pytest.mark.parametrize(
+    ("invoke", "says"),
+    [
+        ("{command: [x, '{client_session}'], resume: y}", "move {client_session} with its option to `invoke.resume`"),
+        ("{command: [x, '{new_session}']}", "move {new_session} with its option to `invoke.session`"),
+        ("{command: [x, '{resume}']}", "{resume} is the place of the arguments of `invoke.resume`"),
+        ("{command: [x, '{resume}', '{resume}'], resume: y}", "it stands there once"),
+        ("{command: [x, '{files}/a']}", "`invoke.files` is missing"),
+        ("{command: x, files: {../a: b}}", "the path of a file"),
+        ("{command: x, files: {a/../../b: c}}", "the path of a file"),
+        ("{command: x, files: {/a: b}}", "the path of a file"),
+        ("{command: x, files: {a/: b}}", "the path of a file"),
+    ],
+)
+def test_a_placeholder_in_the_wrong_place_is_a_fault(invoke, says):
+    """It would reach the program as it stands, or nothing would stand in its place."""
+    assert says in fault(upper(f"invoke: {invoke}")).message
+
+
+@pytest.mark.parametrize(
+    ("command", "session", "expected"),
+    [
+        ("[x]", None, ("x", "-p", "-m", "big", "-n", "new")),
+        ("[x]", "s-1", ("x", "-p", "-m", "big", "-s", "s-1")),
+        ("[x, '{resume}', run]", None, ("x", "-n", "new", "run", "-p", "-m", "big")),
+        ("[x, '{resume}', run]", "s-1", ("x", "-s", "s-1", "run", "-p", "-m", "big")),
+    ],
+)
+def test_the_session_stands_in_its_place_or_at_the_end(command, session, expected):
+    """A fresh run has the name we gave it, a resumed one its own."""
+    spec = parsed(
+        upper(
+            "cost: {model: big}",
+            "invoke:",
+            f"  command: {command}",
+            "  model: [-m, '{model}']",
+            "  resume: [-s, '{client_session}']",
+            "  session: [-n, '{new_session}']",
+            "  permissions: {read: -p}",
+        )
+    )
+    profile = spec.invoke.profile("read")
+    made = arguments(spec.invoke, profile=profile, model="big", client_session=session, new_session="new")
+    assert made == expected
+
+
+API = "auth: {method: api_key, env: K}\ncost: {model: m}\ninvoke: "
+
+
+def test_an_api_is_a_protocol_and_an_address():
+    """What a call needs is in the file; the two protocols know their own provider's address."""
+    endpoint = parsed(upper(API + "{protocol: OpenAI, base_url: 'http://127.0.0.1:11434/v1/', base_url_env: U}")).invoke
+    assert endpoint.kind is InvokeKind.HTTP
+    assert endpoint.endpoint == Endpoint(
+        protocol=HttpProtocol.OPENAI, base_url="http://127.0.0.1:11434/v1", base_url_env="U"
+    )
+    longer = parsed(upper(API + "{protocol: anthropic, max_output_tokens: 8k, system: Be brief.}")).invoke.endpoint
+    assert longer is not None
+    assert (longer.base_url, longer.max_output_tokens, longer.system) == (
+        "https://api.anthropic.com",
+        8000,
+        "Be brief.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("front", "says"),
+    [
+        ("cost: {model: m}\ninvoke: {kind: http}", "`invoke.protocol` is missing"),
+        ("invoke: {protocol: openai}", "`cost.model` is missing"),
+        ("auth: api_key\ncost: {model: m}\ninvoke: {protocol: openai}", "`auth.env` is missing"),
+        (API + "{protocol: smtp}", "one of openai, anthropic"),
+        (API + "{protocol: openai, base_url: api.openai.com}", "the address of a server"),
+        (API + "{protocol: openai, base_url: 'https://ann:secret@host/v1'}", "the address of a server"),
+        (API + "{protocol: openai, base_url: 'https://host/v1?key=secret'}", "the address of a server"),
+        (API + "{protocol: openai, base_url: 'https://host:port/v1'}", "the address of a server"),
+    ],
+)
+def test_an_api_that_cannot_be_called_is_a_fault(front, says):
+    """Said when the file is read, not at the first task."""
+    assert says in fault(upper(front)).message
+
+
+def test_a_misspelt_key_of_an_api_is_said():
+    """Its keys are known here, so a key that is not one of them is a mistake."""
+    assert "`base_url`" in " ".join(parsed(upper(API + "{protocol: openai, baseurl: 'http://h/v1'}")).warnings)
 
 
 def test_the_argument_list_is_built_in_one_order():

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import string
 import time
 from pathlib import Path
@@ -210,6 +211,68 @@ def test_no_known_value_survives_inside_base64(value, before, after, url_safe):
     left = redacted.removeprefix("basic ").removesuffix(" end").replace("[redacted: known_value]", "")
     assert "[redacted: known_value]" in redacted
     assert len(left) <= len(encoded) - len(data)
+
+
+secrets_of_eight = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=8, max_size=60).filter(
+    lambda value: len(value.strip()) >= 8 and value not in "[redacted: known_value]"
+)
+
+
+@given(
+    secrets_of_eight,
+    st.binary(max_size=80),
+    st.binary(max_size=80),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["", "\n", "\r\n", "\\n", "\n    "]),
+    st.integers(4, 90),
+)
+def test_what_is_left_of_base64_does_not_decode_to_the_secret(value, before, after, url_safe, padded, end, width):
+    """At any offset, in both alphabets, padded or not, in one line or in many of any width, read from any of its letters."""
+    secret = value.strip().encode()
+    encoded = (base64.urlsafe_b64encode if url_safe else base64.b64encode)(before + secret + after).decode()
+    encoded = encoded if padded else encoded.rstrip("=")
+    lines = [encoded[n : n + width] for n in range(0, len(encoded), width)] if end else [encoded]
+    redacted = Redactor([value]).text(end.join(lines))
+    assert "[redacted: known_value]" in redacted
+    for piece in (*redacted.split("[redacted: known_value]"), redacted.replace("[redacted: known_value]", "")):
+        letters = (piece.replace(end, "") if end else piece).translate(str.maketrans("-_", "+/")).rstrip("=")
+        for first in range(4):
+            some = letters[first:]
+            whole = some[: len(some) // 4 * 4]
+            assert secret not in base64.b64decode(whole)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\\n", "\\r\\n", "\n  "])
+def test_a_value_broken_into_lines_goes(end):
+    """As `base64`, `fold` and `xxd -p` print it, and as that stands in a line of JSON."""
+    value = "kw-" + ALNUM
+    for form in (base64.b64encode(value.encode()).decode(), value, value.encode().hex()):
+        text = "x: " + end.join(form[n : n + 19] for n in range(0, len(form), 19)) + " :y"
+        redacted = Redactor([value]).text(text)
+        assert redacted.startswith("x: [redacted: known_value]")
+        assert redacted.endswith(" :y")
+        assert len(redacted) < 40
+
+
+@pytest.mark.parametrize("value", ["correct-horse+battery/staple", "sécret-of-some-length"])
+def test_hex_and_base64_in_a_url_go(value):
+    """In both cases of the hex digits, and with `+`, `/` and `=` of base64 as percent signs."""
+    data = value.encode()
+    encoded = base64.b64encode(b"\xfb\xff" + data).decode()
+    percent = quote(encoded, safe="")
+    for form in (data.hex(), data.hex().upper(), percent, re.sub("%..", lambda found: found[0].lower(), percent)):
+        assert "[redacted: known_value]" in Redactor([value]).text(f"a={form}&b")
+
+
+def test_values_that_are_learnt_later_are_known_at_once():
+    """A redactor that was built before a key was read takes it out all the same."""
+    learnt: list[str] = []
+    redactor = Redactor(["known-value-9"], lambda: tuple(learnt))
+    assert redactor.text("a later-value-1 b") == "a later-value-1 b"
+    learnt.append("later-value-1")
+    assert redactor.text("a later-value-1 b known-value-9") == "a [redacted: known_value] b [redacted: known_value]"
+    assert "later-value" not in repr(redactor)
 
 
 @given(st.binary(max_size=40), values)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from brain_daemon.model.interface import CostSpec, Tier
 from brain_daemon.model.outcome import FREE, UNKNOWN_COST, Cost, CostBasis, Usage
-from brain_daemon.policy.pricing import price
+from brain_daemon.policy.pricing import price, wants_list
 
 PAID = CostSpec(tier=Tier.PAID, input_per_million=Decimal(3), output_per_million=Decimal(15))
 CACHING = CostSpec(
@@ -80,3 +80,34 @@ def test_a_price_is_never_negative_and_never_above_the_full_one(tokens_in, cache
     assert found is not None
     assert full is not None
     assert 0 <= found <= full
+
+
+SPENT = Usage(input_tokens=10, output_tokens=10)
+UNPRICED = CostSpec(tier=Tier.PAID, model="m")
+
+
+@pytest.mark.parametrize(
+    ("spec", "usage", "reported", "wanted", "basis"),
+    [
+        (UNPRICED, SPENT, None, True, CostBasis.PRICED),
+        (UNPRICED, SPENT, Decimal("0.5"), False, CostBasis.REPORTED),
+        (PAID, SPENT, None, False, CostBasis.PRICED),
+        (CostSpec(tier=Tier.FREE), SPENT, None, False, CostBasis.FREE),
+        (CostSpec(tier=Tier.SUBSCRIPTION), SPENT, None, False, CostBasis.SUBSCRIPTION),
+        (UNPRICED, Usage(input_tokens=10), None, False, CostBasis.PRICED),
+    ],
+)
+def test_the_price_list_is_asked_last_and_only_if_it_can_help(spec, usage, reported, wanted, basis):
+    """It counts where neither the client nor the file said a price; without token counts there is nothing to look up."""
+    assert wants_list(spec, usage, reported) is wanted
+    assert price(spec, usage, reported, Decimal("0.07")).basis is basis
+    if wanted:
+        assert price(spec, usage, reported, Decimal("0.0700001")).usd == Decimal("0.070000")
+        assert price(spec, usage, reported, None) == UNKNOWN_COST
+
+
+def test_nothing_used_costs_nothing_whatever_the_price():
+    """A request that was refused is no unknown cost that a budget would have to fear."""
+    nothing = Usage(input_tokens=0, output_tokens=0)
+    assert price(UNPRICED, nothing, None) == Cost(usd=Decimal(0), basis=CostBasis.PRICED)
+    assert not wants_list(UNPRICED, nothing, None)

@@ -8,21 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brain_daemon.model.cleaning import clean_text
 from brain_daemon.record.questions import (
+    MAX_ASKED_LINES,
     MAX_TEXT_LINES,
     Answer,
     Choice,
     Question,
     QuestionKind,
     Tick,
+    answered,
     append_answered,
     chosen,
     contested,
+    merged,
     parse,
     question_from,
     question_id,
     question_to,
     render,
+    without_texts,
+    written,
 )
 
 RERUN = Choice(key="rerun", label="Run it again", command="brain retry task-001")
@@ -43,6 +49,24 @@ SECOND = Question(
     text="The text seems to hold a key.",
     choices=(Choice(key="run", label="Run it", command="brain answer secret-task-002 run"),),
 )
+
+
+WORDS = Question(
+    id="asked-task-003.a1.0123abcd",
+    kind=QuestionKind.ASKED,
+    subject="task-003",
+    asked_at=1795205706.0,
+    text="Which colour?",
+    choices=(
+        Choice(key="answer", label="Write below this line", command='brain answer task-003 "TEXT"'),
+        Choice(key="cancel", label="Give this task up", command="brain cancel task-003"),
+    ),
+    attempt_id="task-003.a1.0123abcd",
+)
+OTHER = replace(
+    WORDS, id="asked-task-004.a1.0123abcd", subject="task-004", asked_at=1795205707.0, attempt_id="task-004.a1.0123abcd"
+)
+END = "<!-- end of your answer to asked-task-003.a1.0123abcd -->"
 
 
 def test_a_question_reads_as_promised():
@@ -71,7 +95,8 @@ def test_nothing_to_answer_is_said():
 
 def test_a_question_can_be_kept_as_json():
     """The journal gives back the same question."""
-    assert question_from(json.loads(json.dumps(question_to(FIRST)))) == FIRST
+    for question in (FIRST, WORDS):
+        assert question_from(json.loads(json.dumps(question_to(question)))) == question
 
 
 def test_a_question_is_asked_once_and_the_oldest_first():
@@ -188,3 +213,139 @@ def test_an_answer_is_kept_with_its_time_and_effect():
     assert append_answered(saved, [answer]) == saved
     second = replace(answer, question=SECOND, key="gone", by="command")
     assert append_answered(saved, [second]).startswith(saved + b"\n\n## secret-task-002\n")
+
+
+# Answers in the person's own words.
+
+
+def test_a_question_for_words_has_a_place_to_write():
+    """The last box, a few empty lines, and the end mark."""
+    assert (
+        render([WORDS])
+        .decode()
+        .endswith(
+            "> Which colour?\n\n"
+            "- [ ] **cancel** Give this task up: `brain cancel task-003`\n"
+            '- [ ] **answer** Write below this line: `brain answer task-003 "TEXT"`\n'
+            f"\n\n\n{END}\n"
+        )
+    )
+
+
+def written_in(page: bytes, text: str, *, tick: bool = False) -> bytes:
+    """The page after the person has written under the question WORDS."""
+    before, _, after = page.decode().partition(f"\n\n\n{END}")
+    before = before.replace("[ ] **answer** Write", f"[{'x' if tick else ' '}] **answer** Write")
+    return f"{before}\n{text}\n{END}{after}".encode("utf-8", "replace")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(
+    st.sampled_from(
+        ["", "blue", "    code", "# Mine", f"## {OTHER.id}", "- [x] **cancel** x", "- [ ] **answer** x", "---", "> quoted",
+         "```", "<!-- end of your answer to asked-task-004.a1.0123abcd -->", "<!--", "More than one box was ticked: tick one."]
+    )
+).map("\n".join)  # fmt: skip
+
+
+def as_kept(text: str) -> str:
+    """The text without the empty lines around it, and with one kind of line end."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return "\n".join(lines)
+
+
+@given(TEXTS)
+def test_what_is_written_is_the_answer_to_that_question_alone(text: str):
+    """Whatever it holds, our own marks included, it answers and breaks no other question."""
+    page = written_in(render([FIRST, WORDS, OTHER]), text, tick=True)
+    ticks = parse(ticked(page, "rerun"))
+    kept = as_kept(text)
+    assert ticks == (Tick(FIRST.id, "rerun"), Tick(WORDS.id, "answer", kept))
+    answers = {FIRST.id: RERUN} | ({WORDS.id: WORDS.choices[0]} if kept else {})
+    assert chosen(ticks, [FIRST, WORDS, OTHER]) == answers
+    assert written(ticks) == {WORDS.id: kept}
+
+
+@given(TEXTS, TEXTS)
+def test_what_is_half_written_survives_every_rewriting(text: str, other: str):
+    """New questions come, others go: the texts stay as they are, and the page no longer changes by itself."""
+    page = written_in(render([WORDS]), text)
+    again = merged(page, [WORDS, OTHER, FIRST])
+    assert again == render([WORDS, OTHER, FIRST], drafts={WORDS.id: as_kept(text)})
+    assert merged(again, [WORDS, OTHER, FIRST]) == again
+    assert without_texts(again) == render([WORDS, OTHER, FIRST])
+    ready = again.replace(b"[ ] **answer** Write", b"[x] **answer** Write", 1)
+    assert written(parse(ready)) == {WORDS.id: as_kept(text)}
+
+
+def test_a_page_with_an_answer_in_it_is_left_alone():
+    """Until the answer has been acted on; a tick with nothing below it is none."""
+    page = written_in(render([WORDS]), "blue", tick=True)
+    assert merged(page, [WORDS, FIRST]) is None
+    assert merged(written_in(render([WORDS]), " ", tick=True), [WORDS, FIRST]) == render([WORDS, FIRST])
+    assert merged(page, [FIRST]) == render([FIRST]), "it was acted on"
+
+
+def test_two_boxes_lose_no_word():
+    """The question stays open and says why, for as long as nothing more is ticked."""
+    page = ticked(written_in(render([WORDS]), "blue", tick=True), "cancel")
+    again = merged(page, [WORDS])
+    assert again == render([WORDS], contested=[WORDS.id], drafts={WORDS.id: "blue"})
+    assert merged(again, [WORDS]) == again
+    assert chosen(parse(ticked(again, "cancel")), [WORDS]) == {WORDS.id: WORDS.choices[1]}
+
+
+def test_what_was_begun_under_a_question_that_closes_is_kept_until_it_is_ticked_away():
+    """No half of an answer is thrown away by the program."""
+    page = merged(written_in(render([WORDS, FIRST]), "## My plan\n\nblue"), [FIRST])
+    assert b"This question is closed." in page
+    assert b"## My plan\n\nblue\n" in page
+    assert b"asked-task-003" not in page.split(b"# Questions")[0]
+    assert merged(page, []).startswith(b"# Questions for you\n\nThere is nothing to answer.\n\n## asked-task-003")
+    assert merged(ticked(page, "answer"), [FIRST]) == render([FIRST])
+
+
+def test_a_text_without_its_end_mark_ends_before_the_next_question():
+    """Whoever selects all and types over it has still answered, and only this."""
+    page = written_in(render([WORDS, OTHER]), "blue\n## mine\ngreen", tick=True).replace(f"{END}\n".encode(), b"")
+    assert parse(page) == (Tick(WORDS.id, "answer", "blue\n## mine\ngreen"),)
+    alone = written_in(render([WORDS]), "blue", tick=True).replace(f"{END}\n".encode(), b"")
+    assert parse(alone) == (Tick(WORDS.id, "answer", "blue"),)
+
+
+@pytest.mark.parametrize("save", [lambda d: d.replace(b"\n", b"\r\n"), lambda d: b"\xef\xbb\xbf" + d, bytes.rstrip])
+def test_a_text_is_read_from_any_editor(save):
+    """Line ends, a byte-order mark and a missing last line feed change nothing."""
+    page = save(written_in(render([WORDS]), "one\n\ntwo", tick=True))
+    assert parse(page) == (Tick(WORDS.id, "answer", "one\n\ntwo"),)
+
+
+def test_what_a_task_asks_is_shown_at_length():
+    """Code keeps its indentation, and only a very long text is cut."""
+    page = render([replace(WORDS, text="def f():\n    return 1\n" + "line\n" * 500)]).decode()
+    assert "> def f():\n>     return 1\n" in page
+    assert page.count("\n> line") == MAX_ASKED_LINES - 2
+
+
+@given(TEXTS.filter(str.strip))
+def test_an_answer_in_words_is_quoted_and_read_back(text: str):
+    """Nothing in it is a heading of the page, and every word of it is there."""
+    given = Answer(
+        question=WORDS, key="answer", answered_at=1795209304.0, effect="It goes on.", by="command", text=text
+    )
+    data = append_answered(
+        append_answered(b"", [given]), [Answer(question=FIRST, key="rerun", answered_at=1e9, effect="x")]
+    )
+    first, second = answered(data)
+    assert (first.question_id, first.about, first.key, first.at) == (
+        WORDS.id,
+        "task-003",
+        "answer",
+        "2026-11-20T21:15:04Z",
+    )
+    assert (first.question, first.effect) == ("Which colour?", "It goes on.")
+    assert first.text == "\n".join(line.rstrip() for line in clean_text(text).split("\n"))
+    assert (second.question_id, second.text, second.key) == (FIRST.id, "", "rerun")

@@ -10,7 +10,6 @@ from brain_daemon.model.attempt import AttemptState, Decision
 from brain_daemon.model.errors import Refused, UserError
 from brain_daemon.model.outcome import FREE, Ended, Status, Succeeded
 from brain_daemon.policy.retry import Ask, Finish
-from brain_daemon.record.questions import question_from
 from brain_daemon.service import actions, agents, inquiries
 from brain_daemon.service.agents import Agent
 from brain_daemon.service.ending import decided
@@ -225,34 +224,6 @@ def test_what_is_no_task_cannot_be_released(brain, here):
     brain.drop("one.md", "---\npriority: whenever\n---\nx\n")
     with pytest.raises(Refused, match="priority"):
         actions.release(here, "one")
-
-
-# answering
-
-
-def test_an_answer_is_done_kept_and_committed(brain, here):
-    """The effect happens, prompts/answered.md says so, and git has both."""
-    brain.drop("one.md", "---\nrequires: teleport\n---\nx\n")
-    brain.run_once()
-    question = question_from(next(iter(here.journal.questions().values()))[0])
-    with pytest.raises(UserError, match=r"'maybe' is none of its choices. There are: cancel"):
-        actions.answer(here, question, "maybe", by="command")
-    assert actions.answer(here, question, "cancel", by="command").key == "cancel"
-    assert brain.where("one") == ["failed"]
-    assert here.journal.questions() == {}
-    assert question.id in brain.git("show", "HEAD:prompts/answered.md")
-    assert brain.dirty() == ""
-
-
-def test_an_interface_that_came_with_git_is_approved_by_an_answer(brain, here):
-    """It works from then on."""
-    brain.program("upper", "tr", "a-z", "A-Z")
-    brain.commit()
-    assert not here.registry().entries["upper"].usable
-    actions.answer(here, inquiries.approval("upper"), "approve", by="command")
-    assert here.registry().entries["upper"].usable
-    with pytest.raises(UserError, match="no interface is called that"):
-        actions.approve(here, "nobody")
 
 
 # recording

@@ -315,7 +315,10 @@ async def test_retry_of_a_failed_task_on_a_running_daemon(brain):
         await daemon.ended("job")
         assert brain.where("job") == ["failed"]
         brain.echo("echo")
-        await daemon.until(lambda: not daemon.supervisor._roster.find("echo").invoke.options, "the interface to change")
+        await daemon.until(
+            lambda: (spec := daemon.supervisor._roster.find("echo")) and not spec.invoke.options,
+            "the interface to change",
+        )
         actions.retry(daemon.brain, "job")
         await daemon.until(lambda: brain.where("job") == ["completed"], "the retry")
         await daemon.ended("job")
@@ -451,7 +454,9 @@ async def test_an_interface_that_changes_or_goes_takes_effect_at_once(echoing):
         echoing.drop("one.md", task(interface="echo"))
         await daemon.ended("one")
         echoing.echo("echo", "answer: changed")
-        await daemon.until(lambda: daemon.supervisor._roster.find("echo").invoke.options, "the change")
+        await daemon.until(
+            lambda: (spec := daemon.supervisor._roster.find("echo")) and spec.invoke.options, "the change"
+        )
         echoing.drop("two.md", task(interface="echo"))
         await daemon.ended("two")
         (echoing.root / "tools/interfaces/echo.md").unlink()
@@ -658,6 +663,7 @@ async def test_the_secret_of_an_interface_that_joined_later_is_known_too(brain, 
     brain.echo()
     async with brain.running() as daemon:
         (tmp_path / "key").write_text(canary)
+        (tmp_path / "key").chmod(0o600)
         auth = f"auth:\n  method: api_key\n  config_location: {tmp_path}/key\n  env: LATE_KEY\ncost:\n  tier: free\n"
         brain.program("late", "/bin/sh", "-c", "echo $LATE_KEY; echo $LATE_KEY >&2", more=auth)
         await daemon.until(lambda: daemon.supervisor._roster.find("late"), "it to join")

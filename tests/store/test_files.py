@@ -204,3 +204,21 @@ def test_a_link_in_the_way_of_a_temporary_is_not_followed(tmp_path):
     with pytest.raises(StorageError):
         files.put(str(tmp_path / "x"), b"theirs")
     assert victim.read_bytes() == b"mine"
+
+
+def test_a_file_is_replaced_only_while_the_caller_says_so(tmp_path):
+    """Asked when the new bytes are ready; nothing is left behind either way."""
+    path = tmp_path / "page.md"
+    path.write_bytes(b"old")
+    files = Files()
+    assert not files.put_if(str(path), b"new", lambda: path.read_bytes() == b"other")
+    assert path.read_bytes() == b"old"
+    assert files.put_if(str(path), b"new", lambda: path.read_bytes() == b"old")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["page.md"]
+
+
+def test_a_new_file_may_be_its_owners_alone(tmp_path):
+    """From its first byte."""
+    Files().put_new(str(tmp_path / "key"), b"x", mode=0o600)
+    assert os.stat(tmp_path / "key").st_mode & 0o777 == 0o600

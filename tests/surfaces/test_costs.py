@@ -1,11 +1,16 @@
 """`brain costs` and `brain usage`: sums that agree with the ledger, and costs nobody knows."""
 
+import csv
+import io
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
+from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import UserError
+from brain_daemon.model.outcome import CostBasis, Reason, Status
+from brain_daemon.record.ledger import append
 from brain_daemon.surfaces.commands.costs import first_day
 
 PRICED = "type: llm\ncost: {tier: paid, input_per_million: 3, output_per_million: 15}\n"
@@ -44,6 +49,57 @@ def test_the_groups_add_up_to_the_total(worked, cli, by):
     assert sum(group["attempts"] for group in found["groups"]) == found["total"]["attempts"]
     known = sum((Decimal(group["cost_usd"] or 0) for group in found["groups"]), Decimal(0))
     assert known == Decimal(found["total"]["cost_usd"])
+
+
+@pytest.mark.parametrize("by", ["task", "interface", "chain", "type", "day", "session"])
+def test_the_columns_of_the_csv_add_up_to_the_total(worked, cli, by):
+    """Exactly, by every key, the split by basis too; warnings go elsewhere."""
+    lines = list(csv.DictReader(io.StringIO(cli("costs", "--by", by, "--csv").out)))
+    total = cli("costs", "--json").json["total"]
+    assert sum(int(line["attempts"]) for line in lines) == total["attempts"]
+    assert sum(int(line["unknown_costs"]) for line in lines) == total["unknown_costs"]
+    known = sum((Decimal(line["cost_usd"] or 0) for line in lines), Decimal(0))
+    split = sum(
+        (Decimal(line[f"{basis}_usd"]) for line in lines for basis in ("reported", "priced", "free", "subscription")),
+        Decimal(0),
+    )
+    assert known == split == Decimal(total["cost_usd"])
+    assert [line[by] for line in lines] == [
+        group["key"] or "" for group in cli("costs", "--by", by, "--json").json["groups"]
+    ]
+
+
+def test_an_unknown_cost_is_an_empty_cell(worked, cli):
+    """A spreadsheet must not add a zero."""
+    (line,) = (one for one in cli("costs", "--csv").out.splitlines() if one.startswith("unpriced,"))
+    assert line.split(",")[5] == ""
+    assert line.endswith(",1")
+
+
+def test_one_form_of_output_at_a_time(brain, cli):
+    """CSV and JSON together are a usage error."""
+    said = cli("costs", "--csv", "--json")
+    assert said.code == 2
+    assert "--csv and --json" in said.complaint
+
+
+def test_a_cancelled_attempt_counts(brain, cli):
+    """What it had used was used."""
+    ledger = brain.root / "logs" / "costs"
+    row = CostRow(
+        timestamp="2026-11-20T20:15:04Z",
+        task_id="t",
+        attempt_id="t.a1.00000000",
+        attempt=1,
+        status=Status.FAILED,
+        reason=Reason.CANCELLED,
+        cost_usd=Decimal("0.25"),
+        cost_basis=CostBasis.REPORTED,
+    )
+    ledger.mkdir(parents=True, exist_ok=True)
+    (ledger / "2026-11-20.csv").write_bytes(append(b"", [row], "2026-11-20.csv"))
+    cli("reindex")
+    assert cli("costs", "--json").json["total"]["cost_usd"] == "0.25"
 
 
 def test_a_cost_nobody_knows_is_never_nothing(worked, cli):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from brain_daemon.service import inquiries
+
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch) -> Path:
@@ -111,6 +113,79 @@ def test_nothing_of_an_interface_that_waits_for_approval_is_run(brain, cli, prog
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_check_shows_version_and_login(brain, cli, programs):
+    """In a table and as facts."""
+    program(programs, "client", 'if [ "$1" = status ]; then test -e "$HOME/.logged-in"; else echo client 3.14; fi')
+    brain.program(
+        "one",
+        "client",
+        more="auth: {method: oauth, check: [client, status], login: client login}\n",
+        inside="  check: [client, --version]\n",
+    )
+    said = cli("interfaces", "check", "one")
+    assert said.code == 1
+    assert "client 3.14" in said.out
+    assert "run `client login`" in said.out
+    (Path(os.environ["HOME"]) / ".logged-in").touch()
+    (fact,) = cli("interfaces", "check", "one", "--json").json["checks"]
+    assert (fact["ok"], fact["version"], fact["login"], fact["live"]) == (True, "client 3.14", "logged in", None)
+
+
+LIVE = (
+    "type: llm\ncost: {tier: paid, input_per_million: 3, output_per_million: 15}\n"
+    "output: {format: json, text: out.text, usage: {input_tokens: out.i, output_tokens: out.o}}\n"
+)
+
+
+def test_a_live_check_sends_one_prompt_and_its_cost_is_in_the_ledger(brain, cli, programs):
+    """Through the real adapter, as a task of the type check; what came back is shown."""
+    program(programs, "client", 'grep -q "word ok" && echo \'{"text": "ok", "i": 12, "o": 3}\'')
+    brain.program("one", "client", more=LIVE)
+    (fact,) = cli("interfaces", "check", "one", "--live", "--json").json["checks"]
+    live = fact["live"]
+    assert (live["ok"], live["text"], live["input_tokens"], live["output_tokens"]) == (True, "ok", 12, 3)
+    assert live["cost_usd"] == "0.000081"
+    assert live["seconds"] > 0
+    (row,) = brain.rows()
+    assert (row.task_id, row.task_type, row.interface) == (live["task_id"], "check", "one")
+    assert str(row.cost_usd) == "0.000081"
+    assert brain.where(live["task_id"]) == ["completed"]
+
+
+def test_a_live_check_that_fails_is_told(brain, cli, programs):
+    """Exit 1, with what the program said; tools get no prompt unless they are named."""
+    program(programs, "client", "echo quota exceeded >&2; exit 1")
+    brain.program("one", "client", more=LIVE)
+    said = cli("interfaces", "check", "--live")
+    assert said.code == 1
+    (answer,) = (line for line in said.out.splitlines() if "quota exceeded" in line)
+    assert answer.startswith("one")
+    assert [row.interface for row in brain.rows()] == ["one"]
+
+
+def test_a_live_check_without_a_daemon_starts_nothing_else(brain, cli, programs):
+    """What is pending might cost money that nobody meant to spend now."""
+    program(programs, "client", "exit 0")
+    brain.program("one", "client", more=LIVE)
+    brain.drop("other.md")
+    said = cli("interfaces", "check", "one", "--live")
+    assert said.code == 1
+    assert "would start the other 1 tasks" in said.complaint
+    assert brain.where("other") == ["pending"]
+    assert brain.rows() == []
+
+
+def test_a_login_that_works_again_is_no_question_any_more(brain, cli, programs):
+    """The check by hand withdraws what the daemon has asked."""
+    brain.program("one", "cat", more="auth: {method: oauth, check: ['true']}\n")
+    opened = brain.open()
+    inquiries.ask(opened.journal, inquiries.login("one", "it said so"))
+    assert [one["kind"] for one in cli("questions", "--json").json["questions"]] == ["auth"]
+    cli("interfaces", "check", "one")
+    assert cli("questions", "--json").json["questions"] == []
+    opened.close()
+
+
 # approve
 
 
@@ -149,16 +224,46 @@ def test_a_changed_file_waits_for_approval_again(brain, cli):
 
 def test_detecting_finds_programs_and_tries_them(brain, cli, programs):
     """One that is there and answers, one that is there and is broken, one that is not there."""
-    program(programs, "ollama", "exit 0")
+    program(programs, "claude", "echo '2.1.330 (Claude Code)'")
     program(programs, "codex", "echo 'wants a newer node' >&2; exit 1")
-    found = {one["interface"]: one for one in cli("interfaces", "detect", "--json").json["programs"]}
-    assert found["ollama"]["works"]
-    assert found["ollama"]["path"] == str(programs / "ollama")
+    program(programs, "goose", "exit 0")
+    found = {one["program"]: one for one in cli("interfaces", "detect", "--json").json["programs"]}
+    assert found["claude"]["works"]
+    assert found["claude"]["path"] == str(programs / "claude")
+    assert found["claude"]["version"] == "2.1.330 (Claude Code)"
     assert not found["codex"]["works"]
     assert "wants a newer node" in found["codex"]["why_not"]
     assert found["opencode"]["path"] is None
-    (brain.root / "tools/interfaces/ollama.md").unlink()
-    assert "not in this brain" in cli("interfaces", "detect").out
+    assert (found["goose"]["interface"], found["goose"]["ships"]) == (None, False)
+    said = cli("interfaces", "detect").out
+    assert "no registration ships" in next(line for line in said.splitlines() if line.startswith("goose"))
+
+
+def test_a_registration_that_is_missing_is_offered_and_written(brain, cli, programs):
+    """From the files that ship; one that is there is never overwritten."""
+    program(programs, "codex", "exit 0")
+    path = brain.root / "tools/interfaces/codex.md"
+    shipped = path.read_bytes()
+    path.unlink()
+    assert "`brain interfaces detect --write codex` registers it" in cli("interfaces", "detect").out
+    told = cli("interfaces", "detect", "--write", "codex", "--json").json
+    assert told["written"] == ["tools/interfaces/codex.md"]
+    assert path.read_bytes() == shipped
+    assert {one["interface"]: one for one in told["programs"]}["codex"]["works"]
+    again = cli("interfaces", "detect", "--write", "codex")
+    assert again.code == 1
+    assert "was left as it is" in again.complaint
+    assert cli("interfaces", "detect", "--write", "nobody").code == 2
+
+
+def test_keys_in_the_environment_are_named_and_not_shown(brain, cli, monkeypatch):
+    """With the interface that uses each."""
+    monkeypatch.setenv("GEMINI_API_KEY", "canary-value-12345")
+    for arguments in ([], ["--json"]):
+        said = cli("interfaces", "detect", *arguments)
+        assert "GEMINI_API_KEY" in said.out
+        assert "canary-value" not in said.out
+    assert "gemini_cli uses it" in cli("interfaces", "detect").out
 
 
 # route

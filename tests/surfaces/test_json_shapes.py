@@ -63,15 +63,18 @@ def differences(example: Any, real: Any, place: str = "") -> list[str]:
 
 
 PRICED = "type: llm\ncost: {tier: paid, input_per_million: 3, output_per_million: 15}\n"
+NIGHT = "tasks: [{count: 4}]\ninterfaces: [{name: free_cloud, cost: {tier: free}, limits: {messages_per_day: 50}}]\n"
 FACTS = (
     ("status",),
     ("list",),
     ("show", "paid"),
     ("questions",),
     ("interfaces",),
+    ("interfaces", "show", "priced"),
     ("interfaces", "check"),
     ("interfaces", "detect"),
     ("route", "{folder}/idea.md"),
+    ("simulate", "{folder}/night.yaml", "--policy", "ladder"),
     ("costs", "--by", "type"),
     ("chain", "nightly"),
     ("graph",),
@@ -104,6 +107,7 @@ def furnished(brain, tmp_path) -> Path:
     brain.run_once()
     (tmp_path / "idea.md").write_text("# An idea\n")
     (tmp_path / "bad.md").write_text("---\npriority: soon\n---\n# Bad\n")
+    (tmp_path / "night.yaml").write_text(NIGHT)
     (tmp_path / "result.md").write_text("done\n")
     (brain.active / "stray.md").write_text("# For verify to find\n")
     return tmp_path
@@ -124,6 +128,7 @@ def answers(brain, cli, furnished) -> dict[str, Any]:
     brain.drop("theirs.md", "# For an agent\n")
     claimed = ask("claim", "--as", "ann", "--lease", "1h")["attempt_id"]
     ask("renew", claimed, "--lease", "2h")
+    ask("ask", "theirs", "Which one?")
     for arguments in FACTS:
         ask(*arguments)
     ask("complete", claimed, "-f", "{folder}/result.md")

@@ -22,7 +22,7 @@ from brain_daemon.model.frontmatter import Malformed
 from brain_daemon.model.quantities import parse_duration
 from brain_daemon.record import ledger, usage
 from brain_daemon.record.day_file import read_name
-from brain_daemon.record.ledger import GroupBy, Totals, group, total
+from brain_daemon.record.ledger import GroupBy, Totals, group, sums_csv, total
 from brain_daemon.record.metrics import DayTally, Used
 from brain_daemon.record.wording import dollars
 from brain_daemon.service.brain import Brain
@@ -60,13 +60,16 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 )
 @click.option("--chain", metavar="ID", help="Only the attempts of one chain.")
 @click.option("--since", metavar="DAY", help="Only from this UTC day on: 2026-11-20, today, or an age such as 7d.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV for spreadsheets.")
 @json_option
 @click.pass_obj
-def costs_command(call: Call, by: str, chain: str | None, since: str | None, as_json: bool) -> None:
-    """Sum up what attempts cost; failed and repeated ones count. Unknown costs are said, never counted as nothing.
+def costs_command(call: Call, by: str, chain: str | None, since: str | None, as_csv: bool, as_json: bool) -> None:
+    """Sum up what attempts cost; failed, cancelled and repeated ones count. Unknown costs are said, never counted as nothing.
 
     Example: brain costs --by type --since 7d
     """
+    if as_csv and as_json:
+        raise UserError("summing up costs: --csv and --json exclude each other; give one of them.")
     first = None if since is None else first_day(since, datetime.now(UTC).date())
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         rows = [CostRow.from_values(values) for values in brain.journal.outcomes(since=first)]
@@ -85,7 +88,10 @@ def costs_command(call: Call, by: str, chain: str | None, since: str | None, as_
             }
         )
         return
-    _print_costs(by, groups, sums)
+    if as_csv:
+        click.echo(sums_csv(groups, GroupBy(by)), nl=False)
+    else:
+        _print_costs(by, groups, sums)
     for warning in warnings:
         say(f"note: {warning}", err=True)
 

@@ -73,7 +73,7 @@ def _offer_approvals(brain: Brain, registry: Registry) -> None:
         if not entry.approved:
             click.echo(f"The interface {name} came with git. It is a program; it would {_would(entry)}", err=True)
             if click.confirm(f"Let {name} run on this machine?", default=False, err=True):
-                click.echo(actions.approve(brain, name), err=True)
+                click.echo(actions.approve(brain, name, entry.spec.sha256), err=True)
 
 
 def _would(entry: Entry) -> str:

@@ -85,6 +85,7 @@ def facts(picture: Snapshot) -> dict[str, Any]:
             "cost_usd": format(today.known_usd, "f"),
             "unknown_costs": today.unknown_costs,
         },
+        "unapproved": list(picture.unapproved),
         "trouble": picture.trouble,
     }
 
@@ -137,6 +138,9 @@ def _lines(picture: Snapshot) -> Iterator[tuple[str, str]]:
     if picture.questions:
         waits = "waits" if len(picture.questions) == 1 else "wait"
         yield "you", f"{_number(len(picture.questions), 'question')} {waits} for an answer: `brain questions`"
+    if picture.unapproved:
+        known = ", ".join(picture.unapproved)
+        yield "waits", f"not approved on this machine: {known} (`brain interfaces show NAME`, then `approve NAME`)"
     if picture.trouble:
         yield "trouble", picture.trouble
 

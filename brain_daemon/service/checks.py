@@ -1,0 +1,163 @@
+"""When an interface is looked at, and what a person is asked about it: a login that has expired is found here, not by forty tasks.
+
+    a content nobody has looked at           at once
+    it says that it is not logged in         at once; from the second time in a row on, after the interval
+    its last look found a fault              after the interval, or as soon as the person has answered the question
+    a login, or a key that a command prints  after each interval (setting check_interval)
+    anything else                            once
+
+Times are monotonic seconds. All but the look itself, which runs in a thread, belongs to the loop's thread. Failures: none are
+fatal; what a look finds is the registry's reason why the interface cannot be used.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from brain_daemon.adapters.checking import Health, examine, has_check, how_to_log_in
+from brain_daemon.adapters.registry import Registry
+from brain_daemon.adapters.secrets import forget
+from brain_daemon.model.interface import AuthMethod, InterfaceSpec
+from brain_daemon.model.outcome import FailureKind
+from brain_daemon.record.questions import QuestionKind
+from brain_daemon.service import inquiries
+from brain_daemon.store.journal import Journal
+
+_ANSWER_LOOK_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is known of one content: when to look next, refusals of its login in a row, and whether a person was asked."""
+
+    sha256: str
+    due: float
+    refusals: int = 0
+    running: bool = False
+    asked: bool = False
+
+
+class Checks:
+    """`changed` is called when a look has changed what an interface can do."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        registry: Registry,
+        environment: Mapping[str, str],
+        interval_seconds: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._registry = registry
+        self._environment = environment
+        self._interval = interval_seconds
+        self._changed = changed
+        self._watches: dict[str, _Watch] = {}
+        self._answers_due = -math.inf
+
+    @property
+    def is_checking(self) -> bool:
+        """Whether a look is under way, whose end may free a task."""
+        return any(watch.running for watch in self._watches.values())
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next look is due; None while nothing is to be looked at."""
+        dues = [watch.due for watch in self._watches.values() if not watch.running and watch.due < math.inf]
+        return min(dues, default=None)
+
+    def due(self, now: float) -> list[InterfaceSpec]:
+        """The interfaces to look at now; each must be given to `run`."""
+        specs = {spec.name: spec for spec in self._registry.checkable()}
+        self._keep_watch(specs, now)
+        self._notice_answers(now)
+        return [specs[name] for name, watch in self._watches.items() if not watch.running and watch.due <= now]
+
+    async def run(self, spec: InterfaceSpec, now: Callable[[], float] = time.monotonic) -> Health:
+        """Look at one interface, tell the registry, ask or stop asking; `now` is read when the look has ended."""
+        watch = self._watches.setdefault(spec.name, _Watch(spec.sha256, 0.0))
+        watch.running = True
+        try:
+            health = await asyncio.to_thread(examine, spec, self._environment)
+        finally:
+            watch.running = False
+        again = health.why_not or watch.refusals or _is_kept(spec)
+        watch.due = now() + self._interval if again else math.inf
+        self._registry.note_check(spec, health.why_not)
+        self._tell(spec, watch, health)
+        self._changed()
+        return health
+
+    def note_outcome(self, name: str, kind: FailureKind | None, now: float) -> None:
+        """An attempt on this interface has ended: with this kind of failure, or well (None)."""
+        watch = self._watches.get(name)
+        if watch is None:
+            return
+        if kind is FailureKind.AUTH:
+            self._refused(name, watch, now)
+        elif kind is None and watch.refusals:
+            watch.refusals = 0
+            self._withdraw(name, watch)
+
+    def _refused(self, name: str, watch: _Watch, now: float) -> None:
+        """The first time its check may say more; one that passes although the login is refused again proves nothing."""
+        spec = next((spec for spec in self._registry.checkable() if spec.name == name), None)
+        watch.refusals += 1
+        watch.due = now if watch.refusals == 1 else now + self._interval
+        if spec is None:
+            return
+        forget(spec.auth)
+        if watch.refusals > 1 or not spec.auth.check:
+            self._ask(spec, watch, f"it said so itself; {how_to_log_in(spec)}")
+
+    def _tell(self, spec: InterfaceSpec, watch: _Watch, health: Health) -> None:
+        if health.auth_fault:
+            self._ask(spec, watch, health.auth_fault)
+        elif not health.fault and (not watch.refusals or (spec.auth.check and watch.refusals == 1)):
+            self._withdraw(spec.name, watch)
+
+    def _ask(self, spec: InterfaceSpec, watch: _Watch, fault: str) -> None:
+        watch.asked = True
+        if inquiries.ask(self._journal, inquiries.login(spec.name, fault)):
+            self._changed()
+
+    def _withdraw(self, name: str, watch: _Watch) -> None:
+        watch.asked = False
+        if inquiries.withdraw_about(self._journal, name, QuestionKind.AUTH):
+            self._changed()
+
+    def _keep_watch(self, specs: Mapping[str, InterfaceSpec], now: float) -> None:
+        """Follow the registry: a new content is looked at, one that is gone is forgotten with its question."""
+        for name in [name for name in self._watches if name not in specs]:
+            self._withdraw(name, self._watches.pop(name))
+        for name, spec in specs.items():
+            if name not in self._watches or self._watches[name].sha256 != spec.sha256:
+                self._watches[name] = _Watch(spec.sha256, now if has_check(spec) else math.inf)
+
+    def _notice_answers(self, now: float) -> None:
+        """A question that was put and is gone was answered: the person has logged in."""
+        asked = {name: watch for name, watch in self._watches.items() if watch.asked}
+        if not asked or now < self._answers_due:
+            return
+        self._answers_due = now + _ANSWER_LOOK_SECONDS
+        open_about = {
+            document["subject"]
+            for document, _ in self._journal.questions().values()
+            if document["kind"] == QuestionKind.AUTH
+        }
+        for name in asked.keys() - open_about:
+            asked[name].asked, asked[name].refusals, asked[name].due = False, 0, now
+            self._forget_secret(name)
+
+    def _forget_secret(self, name: str) -> None:
+        entry = self._registry.entries.get(name)
+        if entry is not None:
+            forget(entry.spec.auth)
+
+
+def _is_kept(spec: InterfaceSpec) -> bool:
+    """Whether what was found may change by itself."""
+    return spec.auth.method is AuthMethod.OAUTH or bool(spec.auth.check or spec.auth.secret_command)

@@ -1,0 +1,125 @@
+"""A SQLite file of ours: made whole or not at all, opened with its format checked, written in durable transactions.
+
+One `Database` is one connection and belongs to one thread; several processes may have the file open. A transaction is durable
+when its block ends (write-ahead log, synchronous FULL).
+
+Failures: a file that is empty, unreadable or of a newer format raises `Damaged` or `Refused` and is left as it is; a write that
+the disk refuses, or a lock that is not had in half a minute, raises `StorageError`.
+"""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from typing import Any
+
+from brain_daemon.model.errors import Damaged, Refused, StorageError
+from brain_daemon.store.files import Files
+
+_BUSY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What the file is: its `name` in messages, the script of its tables, its format, and what helps when it is damaged."""
+
+    name: str
+    script: str
+    version: int
+    remedy: str
+
+
+class Database:
+    """One connection to the file at `path`, which is made if it is not there."""
+
+    def __init__(self, path: str, files: Files, kind: Kind) -> None:
+        self.path = path
+        self._files = files
+        self._kind = kind
+        files.make_folder(os.path.dirname(path), 0o700)
+        if not os.path.exists(path):
+            self._create()
+        elif os.path.getsize(path) == 0:
+            raise self._damaged("it is empty, which no crash of this program leaves")
+        self.connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise self._damaged(str(error)) from error
+        except (Damaged, Refused):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The file stays; unfinished transactions are undone."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; durable when the block has ended. Other writers wait for it."""
+        try:
+            self.connection.execute("begin immediate")
+            try:
+                yield
+                self._files.step(f"commit {self._kind.name}", self.path)
+                self.connection.execute("commit")
+            except BaseException:
+                # A full disk may have rolled it back already.
+                if self.connection.in_transaction:
+                    self.connection.execute("rollback")
+                raise
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"writing {self._kind.name} {self.path}: {error}") from error
+
+    def rows(self, query: str, values: Sequence[object] | dict[str, object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return self.connection.execute(query, values).fetchall()
+
+    def _prepare(self) -> None:
+        self.connection.execute("pragma journal_mode = wal")
+        self.connection.execute("pragma synchronous = full")
+        version = self.rows("pragma user_version")[0][0]
+        if version == 0:
+            raise self._damaged("it has no tables, which no crash of this program leaves")
+        if version > self._kind.version:
+            raise Refused(
+                f"{self._kind.name} {self.path} has format {version}, this program knows {self._kind.version}: "
+                "it was written by a newer release. Upgrade brain-daemon; nothing was changed."
+            )
+
+    def _create(self) -> None:
+        """Make the file aside and move it to its place whole: another process may be doing the same, and the first one stays."""
+        aside = f"{self.path}.{os.getpid()}.{uuid.uuid4().hex[:8]}.new"
+        script = package_files("brain_daemon.store").joinpath(self._kind.script).read_text("utf-8")
+        self._files.step(f"create {self._kind.name}", aside)
+        connection = sqlite3.connect(aside, isolation_level=None)
+        try:
+            connection.execute("begin immediate")
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"pragma user_version = {self._kind.version}")
+            connection.execute("commit")
+        finally:
+            connection.close()
+        try:
+            self._files.move(aside, self.path)
+            self._files.sync_folders([os.path.dirname(self.path)])
+        except FileExistsError:
+            self._files.remove(aside)
+
+    def _damaged(self, why: str) -> Damaged:
+        return Damaged(f"opening {self._kind.name} {self.path}: {why}. It is kept as it is. {self._kind.remedy}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: executescript would end our transaction."""
+    text = ""
+    for line in script.splitlines():
+        text += line + "\n"
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
