@@ -3,8 +3,8 @@
     python -m benchmarks.client_overhead --clients FOLDER [--rounds N] [--only NAME ...]
 
 FOLDER is what `python tests/clients/install.py CACHE` printed. A round does for each client one task through a running daemon
-and the same call by hand, in changing order: the same program, arguments, environment and prompt, in a new folder, with its
-output in files. The server is aimock on loopback and answers at once, so what is measured is the machine's own work.
+and the same call by hand, in changing order: the same program, arguments, environment and prompt, in a new folder beside the
+daemon's, with its output in files. The server is aimock on loopback and answers at once, so what is measured is the machine's own work.
 
     by_hand_ms     from the start of the program to its exit, run by hand
     added_ms       from the file in pending/ to the exit of the program, less `by_hand_ms` of the same round
@@ -55,14 +55,13 @@ class Pair:
 
 
 def through_daemon(rig: Rig, task_id: str, client: str) -> tuple[Attempt, float, float]:
-    """The attempt, when its file was dropped, and when its result was there."""
+    """The attempt, when its file was dropped, and when its result was written; looked for seldom, to disturb nothing."""
     recorded = rig.root / "brain" / "tasks" / "completed" / f"{task_id}.md"
     rig.drop(task_id, client, PROMPT)
     dropped = time.time()
-    until(recorded.exists, f"{task_id} is done", 0.001)
-    seen = time.time()
+    until(recorded.exists, f"{task_id} is done", 0.05)
     with closing(Brain.open(str(rig.root), rig.environment)) as brain:
-        return brain.journal.attempts_of(task_id)[-1], dropped, seen
+        return brain.journal.attempts_of(task_id)[-1], dropped, recorded.stat().st_mtime
 
 
 def by_hand(rig: Rig, attempt: Attempt, folder: Path) -> float:
@@ -71,7 +70,7 @@ def by_hand(rig: Rig, attempt: Attempt, folder: Path) -> float:
         registry = brain.registry()
         registry.scan()
         spec = registry.entries[attempt.interface or ""].spec
-        files = os.path.join(brain.layout.attempt(attempt.attempt_id), "files")
+        files = os.path.join(brain.layout.state, "clients", spec.name)
     values = {"{new_session}": str(uuid.uuid4()), "{files}": files}
     argv = [filled(word, values) for word in attempt.argv]
     environment = interface_environment(spec, rig.environment, Permissions.WRITE)
@@ -106,7 +105,7 @@ def filled(text: str, values: dict[str, str]) -> str:
 
 def measure(rig: Rig, client: str, number: int, first: Attempt) -> Pair:
     """One pair; every second round begins by hand. `first` is an earlier attempt, whose call is repeated."""
-    folder = rig.folder / f"hand-{client}-{number}"
+    folder = rig.workspaces / f"hand-{client}-{number}"
     took = by_hand(rig, first, folder) if number % 2 else None
     attempt, dropped, seen = through_daemon(rig, f"{client}-{number}", client)
     took = by_hand(rig, first, folder) if took is None else took

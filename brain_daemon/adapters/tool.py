@@ -1,12 +1,15 @@
 """The adapter for tools: a Python function of this package or of an entry point, called in a thread.
 
 A thread cannot be ended from outside. A tool that ignores its deadline or a cancel for longer than the grace is left
-behind and named as a survivor; its answer, if one comes, is dropped.
+behind and named as a survivor; its answer, if one comes, is dropped. A tool that is marked as quick is called on the event
+loop itself, for as long as it keeps that word.
 """
 
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,13 +19,14 @@ from brain_daemon.adapters.echo import echo
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.librarian import librarian
 from brain_daemon.adapters.shell import shell
-from brain_daemon.adapters.threads import DaemonThreads
+from brain_daemon.adapters.threads import DaemonThreads, Returns
 from brain_daemon.adapters.tool_api import (
     ToolAnswer,
     ToolCall,
     ToolFailed,
     ToolFunction,
     ToolStopped,
+    is_quick,
     needs_workspace,
 )
 from brain_daemon.model.errors import StorageError, UserError
@@ -40,6 +44,8 @@ from brain_daemon.model.outcome import (
 from brain_daemon.store.files import Files
 
 ENTRY_POINT_GROUP = "brain_daemon.tools"
+# A quick tool that needs more than this has a thread from then on.
+LOOP_PATIENCE_SECONDS = 0.05
 _OWN: dict[str, ToolFunction] = {"echo": echo, "librarian": librarian, "shell": shell}
 
 
@@ -65,6 +71,8 @@ class ToolAdapter:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._threads = DaemonThreads("tool")
+        self._returns: Returns | None = None
+        self._not_quick: set[ToolFunction] = set()
 
     def argv(self, invocation: Invocation) -> tuple[str, ...]:
         return (f"tool:{invocation.interface.invoke.function}",)
@@ -107,12 +115,14 @@ class ToolAdapter:
         function = find_tool(invocation.interface.invoke.function or invocation.interface.name)
         if needs_workspace(function):
             self._files.make_folder(invocation.workspace)
+        if is_quick(function, dict(invocation.interface.invoke.options)) and function not in self._not_quick:
+            return self._at_once(function, _call_of(invocation, cancel.is_set))
         stopped = threading.Event()
-        call = _call_of(invocation, time.monotonic() + invocation.timeout_seconds, stopped)
         loop = asyncio.get_running_loop()
-        answering = loop.run_in_executor(self._threads, _guarded, function, call)
+        if self._returns is None or self._returns.loop is not loop:
+            self._returns = Returns(loop)
         outer: asyncio.Future[ToolAnswer] = loop.create_future()
-        answering.add_done_callback(lambda done: _pass_on(done, outer))
+        self._returns.bring(self._threads.submit(_guarded, function, _call_of(invocation, stopped.is_set)), outer)
 
         def stop() -> None:
             if not stopped.is_set():
@@ -126,22 +136,18 @@ class ToolAdapter:
         finally:
             deadline.cancel()
 
+    def _at_once(self, function: ToolFunction, call: ToolCall) -> ToolAnswer:
+        """Without a thread: the two hand-overs cost more than a quick tool."""
+        began = time.monotonic()
+        try:
+            return _guarded(function, call)
+        finally:
+            if time.monotonic() - began > LOOP_PATIENCE_SECONDS:
+                self._not_quick.add(function)
+
     def close(self) -> None:
         """Let no new call start; threads that run are not waited for."""
         self._threads.shutdown(wait=False)
-
-
-def _pass_on(done: asyncio.Future[ToolAnswer], outer: asyncio.Future[ToolAnswer]) -> None:
-    """Hand the thread's end to whoever still waits for it."""
-    error = None if done.cancelled() else done.exception()
-    if outer.done():
-        return
-    if done.cancelled():
-        outer.cancel()
-    elif error is not None:
-        outer.set_exception(error)
-    else:
-        outer.set_result(done.result())
 
 
 def _give_up(outer: asyncio.Future[ToolAnswer]) -> None:
@@ -159,7 +165,10 @@ def _guarded(function: ToolFunction, call: ToolCall) -> ToolAnswer:
         raise ToolFailed(FailureKind.PERMANENT, f"{type(error).__name__}: {error}") from error
 
 
-def _call_of(invocation: Invocation, deadline: float, stopped: threading.Event) -> ToolCall:
+_folder = lru_cache(maxsize=8)(Path)
+
+
+def _call_of(invocation: Invocation, cancelled: Callable[[], bool]) -> ToolCall:
     task = invocation.task
     return ToolCall(
         task_id=task.id,
@@ -167,11 +176,33 @@ def _call_of(invocation: Invocation, deadline: float, stopped: threading.Event) 
         title=task.title,
         # The person's own text: what a prompt gathers around it (handoffs, links) must never be run as a script.
         text=task.text,
-        brain_root=Path(invocation.root),
+        brain_root=_folder(invocation.root),
         workspace=Path(invocation.workspace),
         model=invocation.model,
         options=dict(invocation.interface.invoke.options),
-        env=child_environment(invocation),
-        deadline_monotonic=deadline,
-        cancelled=stopped.is_set,
+        env=_Environment(invocation),
+        deadline_monotonic=time.monotonic() + invocation.timeout_seconds,
+        cancelled=cancelled,
     )
+
+
+class _Environment(Mapping[str, str]):
+    """What a program that the tool starts is given, put together when the tool asks for it: few do."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._values: dict[str, str] | None = None
+
+    def _known(self) -> dict[str, str]:
+        if self._values is None:
+            self._values = child_environment(self._invocation)
+        return self._values
+
+    def __getitem__(self, name: str) -> str:
+        return self._known()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known())
+
+    def __len__(self) -> int:
+        return len(self._known())

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeGuard
 
 from brain_daemon.model.frontmatter import UNSEEN
@@ -20,6 +21,7 @@ _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Longer ones would not be found again: YAML readers look for the colon in the first 1,024 characters only.
 _MAX_KEY = 160
+_SHORT = 100
 
 
 def emit(values: Mapping[str, object], *, newline: str = "\n") -> str:
@@ -37,7 +39,9 @@ def _map(values: Mapping[str, object], pad: str) -> list[str]:
 
 
 def _entry(lines: list[str], start: str, value: object, pad: str) -> None:
-    if isinstance(value, Mapping) and value:
+    if type(value) is str:  # most are, and asking for a mapping is dear
+        lines.append(f"{start} {_string(value)}")
+    elif isinstance(value, Mapping) and value:
         lines.append(start)
         lines += _map(value, f"{pad}  ")
     elif _is_list(value) and any(isinstance(item, Mapping) or _is_list(item) for item in value):
@@ -85,10 +89,18 @@ def scalar(value: object) -> str:
 
 
 def _string(value: str) -> str:
+    return _known(value) if len(value) <= _SHORT else _spelt(value)
+
+
+def _spelt(value: str) -> str:
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return str(value)
     quoted = json.dumps(_SURROGATE.sub("\ufffd", value), ensure_ascii=False)
     return UNSEEN.sub(lambda unseen: f"\\u{ord(unseen[0]):04x}", quoted)
+
+
+# One task's keys, names and reasons are the next one's.
+_known = lru_cache(maxsize=2048)(_spelt)
 
 
 def _number(value: float | Decimal) -> str:

@@ -31,12 +31,12 @@ class Happening:
     warnings: tuple[str, ...] = ()
 
 
-def append_activity(existing: bytes, happenings: Iterable[Happening]) -> bytes:
-    """`existing` (b"" for a new file) with the line of each outcome it does not hold yet."""
+def append_activity(existing: bytes, happenings: Iterable[Happening], *, looked: bool = False) -> bytes:
+    """`existing` (b"" for a new file) with the line of each outcome it does not hold yet; `looked`: it holds none of them."""
     lines: dict[str, str] = {}
     for happening in happenings:
         key = f" `{happening.row.attempt_id}`".encode()
-        if key + b"\n" not in existing and key + b"\r\n" not in existing:
+        if looked or (key + b"\n" not in existing and key + b"\r\n" not in existing):
             lines.setdefault(happening.row.attempt_id, activity_line(happening))
             existing = existing or f"# Activity {happening.row.day}\n\n".encode()
     return _added(existing, lines.values())
@@ -58,12 +58,13 @@ def activity_count(data: bytes) -> int:
     return data.count(_LINE_START)
 
 
-def append_errors(existing: bytes, happenings: Iterable[Happening]) -> bytes:
+def append_errors(existing: bytes, happenings: Iterable[Happening], *, looked: bool = False) -> bytes:
     """`existing` (b"" for a new file) with the object of each failed attempt it does not hold yet; the others are left out."""
     lines: dict[str, str] = {}
     for happening in happenings:
         row = happening.row
-        if row.status is Status.FAILED and f'"attempt_id":{json.dumps(row.attempt_id)}'.encode() not in existing:
+        known = not looked and f'"attempt_id":{json.dumps(row.attempt_id)}'.encode() in existing
+        if row.status is Status.FAILED and not known:
             lines.setdefault(row.attempt_id, error_line(happening))
     return _added(existing, lines.values())
 

@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from brain_daemon.model.errors import GitError, Transient
@@ -33,6 +33,7 @@ REPACK_DEADLINE_SECONDS = 1800.0
 REPACK_AFTER_GROUPS = 100
 FIND_DEPTH = 5000
 REFRESH_MAX_INDEX_BYTES = 4 * 1024 * 1024
+NAMED_PATHS = 20
 OURS = Identity(name="brain-daemon", email="brain-daemon@localhost")
 _FILTER = re.compile(r"filter\.(.+)\.(?:clean|process)", re.DOTALL)
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -70,6 +71,7 @@ class Committer:
         self._staging = f"refs/brain/staging/{key}"
         self._index = UserIndex(repository.git_dir, key)
         self._groups = os.path.join(state_dir, "commit-groups")
+        self._modes: dict[str, str] = {}
 
     def commit(self, plans: Sequence[CommitPlan], *, root: bool = False) -> Committed | Owed:
         """Make one commit a plan, in order, all or none. `root` allows the first commit of an empty repository.
@@ -124,12 +126,13 @@ class Committer:
     def _commit_alone(
         self, descriptor: int, plans: Sequence[CommitPlan], changes: Mapping[str, Change], *, root: bool
     ) -> tuple[str, ...]:
+        self._modes.clear()
         by = self._identity()
         settings = {"GIT_COMMITTER_NAME": by.name, "GIT_COMMITTER_EMAIL": by.email}
         git = self.repository.git.holding(descriptor).with_settings(**settings)
         if self._index.has_leftovers():
             self._settle(git)
-        self._refuse_if_busy(changes, root=root)
+        self._refuse_if_busy(changes, [new for plan in plans for _, new in plan.moves], root=root)
         self._index.wait_until_free()
         try:
             return self._commit_tried(git, plans, changes, by, root=root)
@@ -141,6 +144,7 @@ class Committer:
         self, git: Git, plans: Sequence[CommitPlan], changes: Mapping[str, Change], by: Identity, *, root: bool
     ) -> tuple[str, ...]:
         why, imported_on = "", None
+        moves = [pair for plan in plans for pair in plan.moves]
         shas: tuple[str, ...] = ()
         for number in range(1, TRIES + 1):
             if number == TRIES:
@@ -149,7 +153,7 @@ class Committer:
             tip = self._tip(root=root)
             job = None if tip == imported_on else self._start_import(git, tip, plans, by)
             try:
-                seen = self._prepare_index(git, tip, changes)
+                seen = self._prepare_index(git, tip, changes, moves)
                 shas = shas if job is None else self._imported(job, len(plans))
             finally:
                 self._end_import(job)
@@ -167,17 +171,17 @@ class Committer:
 
     # What must not be committed now.
 
-    def _refuse_if_busy(self, changes: Mapping[str, Change], *, root: bool) -> None:
+    def _refuse_if_busy(self, changes: Mapping[str, Change], moved: Sequence[str], *, root: bool) -> None:
         repository = self.repository
         unborn = root and repository.branch() is not None and repository.head() is None
         trouble = repository.operation() if unborn else repository.in_progress()
-        trouble = trouble or self._misplaced(changes) or self._filtered(changes)
+        trouble = trouble or self._misplaced({*changes, *moved}) or self._filtered(changes)
         if trouble:
             raise Transient(trouble)
 
-    def _misplaced(self, changes: Mapping[str, Change]) -> str | None:
+    def _misplaced(self, changed: Iterable[str]) -> str | None:
         """Git keeps nothing behind a symbolic link or inside another repository; fast-import would replace those."""
-        for folder in sorted({folder for path in changes for folder in parents(path)}):
+        for folder in sorted({folder for path in changed for folder in parents(path)}):
             place = os.path.join(self.repository.brain_root, folder)
             if os.path.islink(place):
                 return f"{folder} is a symbolic link, and git keeps no files behind one: make it a folder"
@@ -188,28 +192,35 @@ class Committer:
     def _filtered(self, changes: Mapping[str, Change]) -> str | None:
         """No filter is run here, and without it what git-crypt or LFS keep out of history would go into it."""
         drivers = {match[1] for key in self.repository.settings() if (match := _FILTER.fullmatch(key))}
-        written = self._written(changes)
+        written = [path for path, change in changes.items() if change.content is not None]
         if not drivers or not written:
             return None
-        said = self.repository.git.run("check-attr", "-z", "--stdin", "filter", data=written)
+        said = self.repository.git.run("check-attr", "-z", "--stdin", "filter", data=self._listed(written))
         words = os.fsdecode(said).split("\0")
         for path, driver in zip(words[::3], words[2::3], strict=False):
             if driver in drivers:
                 return f"{path} has the filter {driver}, which is not run here: set -filter on it in .gitattributes"
         return None
 
-    def _written(self, changes: Mapping[str, Change]) -> bytes:
-        """The paths that get content, as git's `-z` options read them."""
-        paths = (path for path, change in changes.items() if change.content is not None)
+    def _listed(self, paths: Iterable[str]) -> bytes:
+        """Paths as git's `-z` options read them."""
         return os.fsencode("".join(f"{self.repository.prefix}{path}\0" for path in paths))
 
     # Without a lock: the commits, and the index as it will be.
 
     def _start_import(self, git: Git, tip: _Tip, plans: Sequence[CommitPlan], by: Identity) -> Job:
         prefix = self.repository.prefix
-        data = stream(plans, ref=self._staging, parent=tip.sha, prefix=prefix, by=by, mode=self._mode)
+        known = self._known(tip, [old for plan in plans for old, _ in plan.moves])
+        data = stream(plans, ref=self._staging, parent=tip.sha, prefix=prefix, by=by, mode=self._mode, known=known)
         flags = ("--quiet", "--force", "--done")
         return git.start("fast-import", *flags, data=data, deadline_seconds=IMPORT_DEADLINE_SECONDS)
+
+    def _known(self, tip: _Tip, paths: Sequence[str]) -> set[str]:
+        """Those of the paths that the tip has."""
+        if not paths or tip.sha is None:
+            return set()
+        found = self.repository.lookup(f"{tip.sha}:{self.repository.prefix}{path}" for path in paths)
+        return {path for path, name in zip(paths, found, strict=True) if name is not None}
 
     def _imported(self, job: Job, count: int) -> tuple[str, ...]:
         shas = tuple(job.result().decode().split())
@@ -224,18 +235,22 @@ class Committer:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.repository.git_dir, f"fast_import_crash_{job.pid}"))
 
-    def _prepare_index(self, git: Git, tip: _Tip, changes: Mapping[str, Change]) -> State:
+    def _prepare_index(
+        self, git: Git, tip: _Tip, changes: Mapping[str, Change], moves: Sequence[tuple[str, str]]
+    ) -> State:
         """Give the copy our paths; returns the state of the index it is a copy of."""
         seen = self._index.copy()
         on_copy = git.with_settings(GIT_INDEX_FILE=self._index.copied)
-        on_copy.run("update-index", "-z", "--index-info", data=os.fsencode(self._entries(tip, changes)))
-        written = self._written(changes)
+        entries = self._moved_entries(moves) + self._entries(tip, changes)
+        on_copy.run("update-index", "-z", "--index-info", data=os.fsencode(entries))
+        written = [path for path, change in changes.items() if change.content is not None]
+        written += [new for _, new in moves]
         if written and os.stat(self._index.copied).st_size <= REFRESH_MAX_INDEX_BYTES:
             # Gives our entries their stat data, so that `git diff-index` and its like see them clean at once.
             # Where this fails or the index is large, the user's next `git status` does the same.
             refresh = ("add", "--refresh", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul")
             with contextlib.suppress(GitError):
-                on_copy.run(*refresh, data=written)
+                on_copy.run(*refresh, data=self._listed(_few(written)))
         return seen
 
     def _entries(self, tip: _Tip, changes: Mapping[str, Change]) -> str:
@@ -250,19 +265,34 @@ class Committer:
             if path not in kept
         )
 
+    def _moved_entries(self, moves: Sequence[tuple[str, str]]) -> str:
+        """The same for moves: what is staged at the old path, be it the person's own edit, is staged at the new one."""
+        if not moves:
+            return ""
+        repository = self.repository
+        staged = repository.lookup((f":{repository.prefix}{old}" for old, _ in moves), index=self._index.copied)
+        return "".join(
+            f"0 {'0' * len(name)}\t{repository.prefix}{old}\0{self._mode(new)} {name}\t{repository.prefix}{new}\0"
+            for (old, new), name in zip(moves, staged, strict=True)
+            if name is not None
+        )
+
     def _staged_otherwise(self, tip: _Tip, changes: Mapping[str, Change]) -> set[str]:
         """The deleted paths where the user has staged what is neither HEAD's nor the bytes the deletion is for."""
         guarded = {path: c.only_if for path, c in changes.items() if c.content is None and c.only_if is not None}
         if not guarded:
             return set()
-        paths = [self.repository.prefix + path for path in guarded]
-        names = [f":{path}" for path in paths] + [f"{tip.sha}:{path}" for path in paths if tip.sha]
-        found = self.repository.lookup(names, index=self._index.copied)
-        staged, in_head = found[: len(paths)], found[len(paths) :] or [None] * len(paths)
+        repository = self.repository
+        staged = repository.staged_in(sorted({os.path.dirname(path) for path in guarded}), self._index.copied)
+        known = {path: entry for path in guarded if (entry := staged.get(path)) is not None}
+        if not known:
+            return set()
+        names = [f"{tip.sha}:{repository.prefix}{path}" for path in known] if tip.sha else []
+        in_head = repository.lookup(names) or [None] * len(known)
         return {
             path
-            for (path, claimed), entry, head in zip(guarded.items(), staged, in_head, strict=True)
-            if entry not in (None, head, *self._ids(claimed))
+            for (path, entry), head in zip(known.items(), in_head, strict=True)
+            if entry not in (head, *self._ids(guarded[path] or b""))
         }
 
     def _ids(self, claimed: bytes) -> tuple[str, str]:
@@ -326,6 +356,13 @@ class Committer:
         return Identity(name=name, email=email) if name and email else OURS
 
     def _mode(self, path: str) -> str:
+        """The same for the commit and the index of one group."""
+        found = self._modes.get(path)
+        if found is None:
+            found = self._modes[path] = self._mode_on_disk(path)
+        return found
+
+    def _mode_on_disk(self, path: str) -> str:
         """With the file's own executable bit where git looks at it; else status would show a change of mode."""
         if self.repository.setting("core.filemode", "true") == "false":
             return "100644"
@@ -354,3 +391,8 @@ class Committer:
         """A lost count only delays the next roll-up."""
         with contextlib.suppress(OSError), open(self._groups, "wb") as file:
             file.write(b"%d" % groups)
+
+
+def _few(paths: Sequence[str]) -> Sequence[str]:
+    """The paths, or their folders where they are many: git compares each entry of the index with each path it is given."""
+    return paths if len(paths) <= NAMED_PATHS else sorted({os.path.dirname(path) or path for path in paths})

@@ -10,7 +10,7 @@ Failures: a disk error leaves as StorageError, and what is not marked is done ag
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from brain_daemon.model import document
@@ -23,6 +23,7 @@ from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record import activity, ledger, usage
+from brain_daemon.record.archive import ArchiveLimits, day_folder
 from brain_daemon.record.day_files import DayFiles
 from brain_daemon.record.metrics import DayTally
 from brain_daemon.record.outbox import Filed, Outbox
@@ -56,6 +57,7 @@ class RecordLimits:
     group_size: int = 500
     result_bytes: int = 256 << 10
     files_bytes: int = 20 << 20
+    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
 class Filing:
@@ -71,8 +73,10 @@ class Filing:
         interfaces: Callable[[], Sequence[InterfaceState]],
         daemon_state: Callable[[], str],
         redactor: Redactor,
+        operation: Callable[[], str | None],
     ) -> None:
         self._redactor = redactor
+        self._operation = operation
         self._layout = layout
         self._files = files
         self._journal = journal
@@ -81,6 +85,8 @@ class Filing:
         self._interfaces = interfaces
         self._daemon_state = daemon_state
         self._fresh: dict[str, tuple[Attempt, TaskSpec | None]] = {}
+        self._ahead: set[str] = set()
+        self.why_waiting: str | None = None
         self._costs = DayFiles(layout.inside("logs", "costs"), "csv", ledger.count, files)
         self._activity = DayFiles(layout.inside("logs", "activity"), "md", activity.activity_count, files)
         self._errors = DayFiles(layout.inside("logs", "errors"), "jsonl", activity.error_count, files)
@@ -95,11 +101,42 @@ class Filing:
 
     def file(self) -> int:
         """File one group of what has ended; how many there were."""
+        self._note_waiting(self._operation())
+        if self.why_waiting is not None:
+            self._write_ahead()
+            return 0
         ids = self._journal.ids_in(AttemptState.ENDED, self._limits.group_size)
         if ids:
             self._file_group([self._load(one) for one in ids])
         self.settle_questions()
         return len(ids)
+
+    def _note_waiting(self, why: str | None) -> None:
+        """Keep the reason where `brain status` finds it."""
+        if why != self.why_waiting:
+            self.why_waiting = why
+            self._journal.set("why_owed", why or "")
+
+    def _write_ahead(self) -> None:
+        """Results alone, while the person is in the middle of a merge or a rebase.
+
+        Git refuses to go on with those while a tracked file differs from the index, as each page of ours would: the pages
+        follow when the operation has ended.
+        """
+        refused: list[StorageError] = []
+        for attempt_id in self._journal.ids_in(AttemptState.ENDED, -1):
+            if attempt_id in self._ahead:
+                continue
+            attempt, task = self._fresh.get(attempt_id) or self._load(attempt_id)[:2]
+            try:
+                if attempt.decision is Decision.FINISH:
+                    self._files.sync_group([self._write_result(attempt, task)[0]])
+                    self._remove_active(attempt)
+                self._ahead.add(attempt_id)
+            except StorageError as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
 
     def again(self, attempt_id: str) -> Filed:
         """What another process has filed: the same steps again, which find their work done."""
@@ -126,6 +163,7 @@ class Filing:
 
     def _load(self, attempt_id: str) -> tuple[Attempt, TaskSpec | None, bool]:
         """An attempt, its task, and whether it is suspect."""
+        self._ahead.discard(attempt_id)
         fresh = self._fresh.pop(attempt_id, None)
         if fresh is not None:
             return (*fresh, False)
@@ -159,9 +197,7 @@ class Filing:
             filed.append(Filed(attempt, row, self._title(attempt, task), changes, suspect))
         self._files.sync_group([path for _, path in finished])
         for attempt, _ in finished:
-            active = os.path.join(self._layout.active, f"{attempt.task_id}.md")
-            if not os.path.isdir(active):
-                self._files.remove(active)
+            self._remove_active(attempt)
         self._write_day_files(filed)
         with self._journal.transaction():
             self._journal.set_ended_tasks([_record(self._layout, *one) for one in finished])
@@ -170,6 +206,14 @@ class Filing:
         self._outbox.put(filed)
         if refused:
             raise refused[0]
+
+    def _remove_active(self, attempt: Attempt) -> None:
+        active = os.path.join(self._layout.active, f"{attempt.task_id}.md")
+        try:
+            self._files.remove(active)
+        except StorageError:
+            if not os.path.isdir(active):  # a folder of this name is somebody else's
+                raise
 
     # the recorded file
 
@@ -195,7 +239,7 @@ class Filing:
         changes += [
             Change(path=self._layout.relative(os.path.join(folder, n)), content=data) for n, data in kept.items()
         ]
-        changes += self._departures(attempt, folder)
+        changes += self._departures(attempt, earlier)
         return put[0][0], tuple(changes)
 
     def _is_secret(self, attempt: Attempt) -> bool:
@@ -231,17 +275,18 @@ class Filing:
         self._put_document(os.path.join(folder, name), data, attempt)
         return path, (Change(path=self._layout.relative(os.path.join(folder, name)), content=data),)
 
-    def _departures(self, attempt: Attempt, folder: str) -> Iterator[Change]:
-        """Names under which git may still know the task: its place in pending/, and its earlier ending."""
+    def _departures(self, attempt: Attempt, earlier: Sequence[Attempt]) -> Iterator[Change]:
+        """Names under which git may still know the task: its place in pending/, and its earlier endings, filed away or not."""
         pending = os.path.join(self._layout.pending, attempt.name)
         if not os.path.lexists(pending):
             yield Change(path=self._layout.relative(pending), content=None, only_if=attempt.spec)
         if attempt.number > 1:
-            earlier = [os.path.join(self._layout.completed, name) for name in _names_of(attempt, "result")]
-            earlier += [os.path.join(self._layout.failed, name) for name in _names_of(attempt, "error")]
-            for path in earlier:
-                if not os.path.lexists(path):
-                    yield Change(path=self._layout.relative(path), content=None)
+            ended = {one.ended.finished_at for one in earlier if one.ended and one.attempt_id != attempt.attempt_id}
+            for top, heading in ((self._layout.completed, "result"), (self._layout.failed, "error")):
+                for place in dict.fromkeys((top, *(day_folder(top, at) for at in ended))):
+                    for path in (os.path.join(place, name) for name in _names_of(attempt, heading)):
+                        if not os.path.lexists(path):
+                            yield Change(path=self._layout.relative(path), content=None)
 
     def _put_document(self, path: str, data: bytes, attempt: Attempt) -> tuple[str, bytes]:
         """Write a recorded file without ever overwriting another one; where it stands in the end, and what it says."""
@@ -260,6 +305,8 @@ class Filing:
     def _beside(self, attempt: Attempt, folder: str, kept: Mapping[str, bytes]) -> str:
         """The folder beside the recorded file: ID.files, or one of the attempt's own name where something else stands there."""
         usual = f"{attempt.task_id}.files"
+        if not os.path.lexists(os.path.join(folder, usual)):
+            return usual
         names = {f"{usual}/{name}": data for name, data in {**kept, _WHOLE_TEXT: b""}.items()}
         if any(_leads_elsewhere(folder, name) for name in names):
             return f"{attempt.attempt_id}.files"
@@ -318,7 +365,9 @@ class Filing:
         new = [one.row for one in filed if not (one.suspect and self._is_booked(one.row.attempt_id, paths))]
         self._note(
             self._costs.add(
-                day, len(new), lambda existing, first, last, path: ledger.append(existing, new[first:last], path)
+                day,
+                len(new),
+                lambda existing, first, last, path: ledger.append(existing, new[first:last], path, looked=True),
             )
         )
 
@@ -331,11 +380,13 @@ class Filing:
         day: str,
         happenings: list[activity.Happening],
         suspects: set[str],
-        append: Callable[[bytes, Iterable[activity.Happening]], bytes],
+        append: Callable[..., bytes],
     ) -> None:
         old = b"".join(kind.read(path) for path in kind.parts(day)) if suspects else b""
         new = [h for h in happenings if h.row.attempt_id not in suspects or h.row.attempt_id.encode() not in old]
-        self._note(kind.add(day, len(new), lambda existing, first, last, _path: append(existing, new[first:last])))
+        self._note(
+            kind.add(day, len(new), lambda existing, first, last, _path: append(existing, new[first:last], looked=True))
+        )
 
     def _count(self, filed: list[Filed]) -> None:
         """Metrics and usage of the day, as wholes."""

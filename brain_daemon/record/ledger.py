@@ -23,11 +23,14 @@ from brain_daemon.model.outcome import CostBasis
 _HEADER = ",".join(COLUMNS).encode() + b"\n"
 
 
-def append(existing: bytes, rows: Iterable[CostRow], name: str) -> bytes:
-    """`existing` (b"" for a new file) with the rows it does not hold yet; `name` is the file, for the message of Damaged."""
+def append(existing: bytes, rows: Iterable[CostRow], name: str, *, looked: bool = False) -> bytes:
+    """`existing` (b"" for a new file) with the rows it does not hold yet; `name` is the file, for the message of Damaged.
+
+    `looked`: the caller knows that it holds none of them, and that they are of different attempts.
+    """
     if existing:
         _whole(existing, name)
-    new = _unknown(existing, rows, name)
+    new = list(rows) if looked else _unknown(existing, rows, name)
     if not new:
         return existing
     return (existing or _HEADER) + _encode(new, _columns(existing, name) if existing else COLUMNS)

@@ -5,7 +5,7 @@ The stream is that of git-fast-import(1). A path that git could never hold is a 
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from brain_daemon.model.errors import UserError
@@ -28,12 +28,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitPlan:
-    """One commit. `key` is the attempt id, in the message as trailer Attempt-Id; `when` is epoch seconds."""
+    """One commit. `key` is the attempt id, in the message as trailer Attempt-Id; `when` is epoch seconds.
+
+    `moves` are files that the person's work tree had at the first path and has at the second: what git has of them, in HEAD
+    and staged, moves along as it is.
+    """
 
     key: str
     message: str
     changes: tuple[Change, ...]
     when: float
+    moves: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +52,8 @@ class Identity:
 def last_changes(plans: Sequence[CommitPlan]) -> dict[str, Change]:
     """What becomes of each path once all `plans` are committed. Raises UserError for a path git cannot hold."""
     for plan in plans:
-        for change in plan.changes:
-            _check(plan, change.path)
+        for path in (*(change.path for change in plan.changes), *(path for pair in plan.moves for path in pair)):
+            _check(plan, path)
     return {change.path: change for plan in plans for change in plan.changes}
 
 
@@ -64,16 +69,29 @@ def clean_half(text: str) -> str:
 
 
 def stream(
-    plans: Sequence[CommitPlan], *, ref: str, parent: str | None, prefix: str, by: Identity, mode: Callable[[str], str]
+    plans: Sequence[CommitPlan],
+    *,
+    ref: str,
+    parent: str | None,
+    prefix: str,
+    by: Identity,
+    mode: Callable[[str], str],
+    known: Collection[str] = (),
 ) -> bytes:
     """The input of `git fast-import --done`: one commit a plan on `ref`, each named on standard output in order.
 
     `parent` is a full hash or None for a first commit; `prefix` stands before each path; `mode` gives its file mode.
+    `known` are the first paths of moves that `parent` has; the other moves are none of git's business.
     """
     parts: list[bytes] = []
     for number, plan in enumerate(plans, 1):
         above = f":{number - 1}" if number > 1 else parent
         parts += _commit(plan, ref, number, above, by)
+        parts += [
+            b"R %s %s\n" % (_in_quotes(prefix + old), _in_quotes(prefix + new))
+            for old, new in plan.moves
+            if old in known
+        ]
         parts += [part for change in plan.changes for part in _change(change, prefix, mode)]
     parts += [b"get-mark :%d\n" % number for number in range(1, len(plans) + 1)]
     return b"".join([*parts, b"done\n"])
@@ -100,8 +118,10 @@ def _data(content: bytes) -> list[bytes]:
 
 
 def _quoted(path: str) -> bytes:
-    if not any(character in path for character in _QUOTED):
-        return os.fsencode(path)
+    return _in_quotes(path) if any(character in path for character in _QUOTED) else os.fsencode(path)
+
+
+def _in_quotes(path: str) -> bytes:
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return os.fsencode(f'"{escaped}"')
 

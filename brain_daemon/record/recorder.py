@@ -17,6 +17,7 @@ from brain_daemon.model.errors import GitError, StorageError, Transient, UserErr
 from brain_daemon.model.outcome import Status, TimedOut
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
+from brain_daemon.record.archive import Archive, Move
 from brain_daemon.record.committing import Committer, Owed
 from brain_daemon.record.filing import Filing, InterfaceState, RecordLimits, said_of
 from brain_daemon.record.message import commit_message
@@ -46,15 +47,33 @@ class Recorder:
     ) -> None:
         self._outbox = Outbox()
         self._journal = open_journal()
-        self._filing = Filing(layout, files, open_journal(), self._outbox, limits, interfaces, daemon_state, redactor)
+        self._filing = Filing(
+            layout,
+            files,
+            open_journal(),
+            self._outbox,
+            limits,
+            interfaces,
+            daemon_state,
+            redactor,
+            lambda: None if committer is None else committer.repository.operation(),
+        )
+        self._archive = Archive(layout, files, self._journal, limits.archive)
+        self._moves: list[Move] = []
         self._committer = committer
+        self._layout = layout
         self._limits = limits
         self._last_commit = 0.0
-        self.why_owed: str | None = None
+        self._why_owed: str | None = None
 
     def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt this process has just ended: spares reading it back. May be called from any thread."""
         self._filing.remember(attempt, task)
+
+    @property
+    def why_owed(self) -> str | None:
+        """Why git lacks what has ended, in words; None where it lacks nothing or is about to have it."""
+        return self._why_owed or self._filing.why_waiting
 
     def start(self) -> None:
         """Before anything else: settle what a crash left in git, and find what is in the files but not in git."""
@@ -64,6 +83,7 @@ class Recorder:
             here = self._filing.machine_files()
             known = repository.head_blobs(list(here))
             self._outbox.put_wholes({p: data for p, data in here.items() if known.get(p) != repository.blob_id(data)})
+        self._moves = self._archive.settle(self._recorded_names())
         while left := self._journal.ids_in(AttemptState.RECORDED, -1)[self._outbox.attempts :]:
             self._outbox.put([self._filing.again(one) for one in left])
 
@@ -77,6 +97,12 @@ class Recorder:
         if not taken:
             self._outbox.give_back(taken, wholes)
             return 0
+        settled = self._settle(taken, wholes)
+        if self._why_owed is None:
+            self._file_away()
+        return settled
+
+    def _settle(self, taken: Mapping[str, Filed | None], wholes: Mapping[str, bytes]) -> int:
         if self._committer is None:
             return self._mark(dict.fromkeys(taken, ""))
         return self._commit_taken(taken, wholes)
@@ -122,6 +148,8 @@ class Recorder:
 
     def keep_house(self, *, now: bool = False) -> None:
         """Commit day files, usage and questions that no outcome carries: at most once a minute, or `now`."""
+        if self._moves:
+            self._file_away()
         if self._committer is None or (not now and time.monotonic() - self._last_commit < HOUSEKEEPING_SECONDS):
             return
         taken, wholes = self._outbox.take(0)
@@ -144,6 +172,46 @@ class Recorder:
         else:
             self._settled()
 
+    def _file_away(self) -> None:
+        """Bring completed/ and failed/ down to their limits, in the files and then in git."""
+        # What git lacks goes first: it may not follow a second move of the same file.
+        if not self._moves:
+            self._moves = self._archive.file_away()
+        self._moves = self._known_to_git(self._moves)
+        if not self._moves or self._committer is None:
+            return
+        when = time.time()
+        plan = CommitPlan(
+            key=f"archive.{int(when)}",
+            message=f"archive: {len(self._moves)} files of older tasks\n",
+            changes=(),
+            moves=tuple(self._moves),
+            when=when,
+        )
+        try:
+            answer = self._committer.commit([plan])
+        except (GitError, Transient) as error:
+            answer = Owed(reason=str(error))
+        if isinstance(answer, Owed):
+            self._owe(answer.reason)
+        else:
+            self._moves = []
+            self._owe(None)
+
+    def _known_to_git(self, moves: list[Move]) -> list[Move]:
+        """What stays out of git has moved, and that is all."""
+        if self._committer is None or not moves:
+            return []
+        known = self._committer.repository.head_blobs([old for old, _ in moves])
+        return [pair for pair in moves if pair[0] in known]
+
+    def _recorded_names(self) -> set[str]:
+        """What HEAD has in completed/ and failed/."""
+        if self._committer is None:
+            return set()
+        folders = (self._layout.relative(folder) for folder in (self._layout.completed, self._layout.failed))
+        return {name for folder in folders for name in self._committer.repository.head_names(folder)}
+
     @property
     def is_idle(self) -> bool:
         """Whether everything filed is in git."""
@@ -151,8 +219,8 @@ class Recorder:
 
     def _owe(self, why: str | None) -> None:
         """Keep the reason where `brain status` finds it."""
-        if why != self.why_owed:
-            self.why_owed = why
+        if why != self._why_owed:
+            self._why_owed = why
             self._journal.set("why_owed", why or "")
 
     def _settled(self) -> None:

@@ -9,6 +9,7 @@ Failures: no usable repository is a UserError; a git command that fails is a Git
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 
@@ -29,6 +30,7 @@ _MARKERS = (
     ("sequencer", "a series of cherry-picks or reverts is in progress"),
 )
 _HEADS = "refs/heads/"
+_HASH = re.compile(r"[0-9a-f]+")
 _QUESTIONS = (
     "--path-format=absolute",
     "--is-inside-work-tree",
@@ -131,6 +133,20 @@ class Repository:
         rows = iter(said.decode("utf-8", "surrogateescape").split("\n"))
         return [_found(next(rows)) if "\n" not in name else _one(place, name) for name in asked]
 
+    def head_names(self, folder: str) -> set[str]:
+        """The names of what HEAD holds in a folder, not below it."""
+        found = self.git.run("ls-tree", "-z", "--name-only", f"HEAD:{self.prefix}{folder}", accept=(0, 128))
+        return {name for name in os.fsdecode(found).split("\0") if name}
+
+    def staged_in(self, folders: Iterable[str], index: str) -> dict[str, str]:
+        """What the file `index` holds in these folders, paths relative to the brain: path -> hash. Unmerged ones are left out."""
+        asked = [self.prefix + folder for folder in folders]
+        place = self.git.with_settings(GIT_INDEX_FILE=index)
+        said = os.fsdecode(place.run("ls-files", "--stage", "-z", "--full-name", "--", *asked))
+        entries = (entry.partition("\t") for entry in said.split("\0") if entry)
+        told = ((path, head.split()) for head, _, path in entries)
+        return {path.removeprefix(self.prefix): name for path, (_, name, stage) in told if stage == "0"}
+
     def index_locked(self) -> bool:
         """Whether somebody holds `index.lock` now."""
         return os.path.lexists(os.path.join(self.git_dir, "index.lock"))
@@ -187,7 +203,7 @@ def _ask(place: Git, root: str) -> list[str]:
 
 def _found(answer: str) -> str | None:
     """A hash, or None for git's `NAME missing`; nothing but a hash is free of spaces there."""
-    return answer if answer and all(c in "0123456789abcdef" for c in answer) else None
+    return answer if _HASH.fullmatch(answer) else None
 
 
 def _one(place: Git, name: str) -> str | None:

@@ -28,6 +28,7 @@ class Desk:
         self._starts: list[Attempt] = []
         self._ends: list[tuple[Attempt, TaskSpec | None]] = []
         self._closed: list[tuple[Attempt, TaskSpec | None]] = []
+        self._running = 0
         self._given_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.Handle | None = None
@@ -46,7 +47,8 @@ class Desk:
         while True:
             self._ends.append((attempt, task))
             try:
-                await self._next_writing(_GATHER_SECONDS)
+                # Where all that runs has ended, there is nobody to wait for.
+                await self._next_writing(_GATHER_SECONDS if len(self._ends) < self._running else 0.0)
             except StorageError as error:
                 if self._given_up:
                     raise
@@ -100,6 +102,7 @@ class Desk:
             if not isinstance(error, Exception):
                 raise
             return
+        self._running += len(starts) - len(closed) - len(ends)
         for attempt, task in (*ends, *closed):
             self._on_end(attempt, task)
         if not written.cancelled():

@@ -77,6 +77,7 @@ class Intake:
         self.tasks: dict[str, PendingTask] = {}
         self.declined: dict[str, tuple[Signature | None, str]] = {}
         self.blocked: set[str] = set()
+        self._unfit: set[str] = set()
         self._unsettled: dict[str, tuple[float, Signature | None]] = {}
         self._first_seen: dict[int, float] = {}
         self.ended: dict[str, str] = brain.journal.ended_statuses()
@@ -108,10 +109,15 @@ class Intake:
         if is_task_name(name) and name not in self.tasks:
             self._unsettled.setdefault(name, (time.monotonic() + self._brain.config.settle_seconds, None))
 
+    def knows(self, name: str) -> bool:
+        """Whether a file is in the picture, be it as one that is declined or not settled yet."""
+        return name in self.tasks or name in self._unsettled or name in self.declined
+
     def gone(self, name: str) -> str | None:
         """A hint that a file has left pending/; its name if it was known."""
         self._unsettled.pop(name, None)
         self.declined.pop(name, None)
+        self._unfit.discard(name)
         self.blocked.discard(name)
         return name if self.forget(name) else None
 
@@ -135,6 +141,7 @@ class Intake:
         self.ended = {**journal.ended_statuses(), **ending}
         self.released = journal.approvals()
         self.declined.clear()
+        self._unfit.clear()
         self.blocked.clear()
 
     def scan(self, limit: int | None = None) -> Iterator[str]:
@@ -148,6 +155,15 @@ class Intake:
                 yield name
                 if limit is not None and (limit := limit - 1) <= 0:
                     return
+        self._forget_first_seen()
+
+    def _forget_first_seen(self) -> None:
+        """Keep when a file was first seen only for those that are here: its inode is another file's before long."""
+        signatures = [pending.signature for pending in self.tasks.values()]
+        signatures += [one for one, _ in self.declined.values() if one is not None]
+        signatures += [one for _, one in self._unsettled.values() if one is not None]
+        here = {signature.inode for signature in signatures}
+        self._first_seen = {inode: at for inode, at in self._first_seen.items() if inode in here}
 
     def settle(self) -> Iterator[str]:
         """Files whose quiet time has passed; yields each name whose picture has changed."""
@@ -175,7 +191,8 @@ class Intake:
         if isinstance(found, Signature) and known is not None and known.signature == found:
             return False
         if name in self.declined:
-            return True  # what it was declined for may be gone
+            # What it was declined for may be gone, unless that stands in the file itself.
+            return not (name in self._unfit and self.declined[name][0] == found)
         if isinstance(found, Signature):
             age = time.time() - found.modified_at
             if 0 <= age < self._brain.config.settle_seconds:
@@ -209,11 +226,12 @@ class Intake:
             return False
         self.forget(name)
         self.declined.pop(name, None)
+        self._unfit.discard(name)
         if isinstance(found, Unreadable):
             self.declined[name] = (None, found.reason)
             return True
         if found.data is not None and not found.data.strip():
-            self.declined[name] = (found.signature, "is empty: nothing is asked yet")
+            self._decline(found, "is empty: nothing is asked yet")
             return True
         return self._take(found)
 
@@ -224,7 +242,7 @@ class Intake:
             return False
         pending = self.parse(seen, in_head=origin is CameBy.GIT)
         if pending.task is not None and pending.task.draft:
-            self.declined[seen.name] = (seen.signature, "is a draft; `status: ready` lets it start")
+            self._decline(seen, "is a draft; `status: ready` lets it start")
             return True
         answer = self._arrive(pending, seen)
         if isinstance(answer, Decline):
@@ -237,6 +255,11 @@ class Intake:
         self.tasks[seen.name] = pending
         self._names_of[pending.id.casefold()] = seen.name
         return True
+
+    def _decline(self, seen: Seen, reason: str) -> None:
+        """For what the file itself says: another look at the same file would find the same."""
+        self.declined[seen.name] = (seen.signature, reason)
+        self._unfit.add(seen.name)
 
     def parse(self, seen: Seen, *, in_head: bool) -> PendingTask:
         """The task a file asks for, or why it is none; a recorded file moved back is read without its result."""

@@ -20,10 +20,16 @@ _LOG = logging.getLogger("brain_daemon")
 _OWED_SECONDS = 2.0
 _FAULT_SECONDS = 5.0
 _IDLE_SECONDS = 30.0
+# Of the time between two groups, where nothing else is about to end.
+_HURRIED = 0.5
 
 
 class RecorderThread:
-    """Runs `make()`'s recorder; `on_settled` is called from a thread after each pass."""
+    """Runs `make()`'s recorder; `on_settled` is called from a thread after each pass.
+
+    An outcome is filed at once, unless a group was begun less than `group_seconds` ago: then it waits for those that end
+    with it. So a lone outcome is committed without delay, and a crowd in groups.
+    """
 
     def __init__(
         self,
@@ -38,8 +44,13 @@ class RecorderThread:
         self._group_seconds = group_seconds
         self._group_size = group_size
         self._on_settled = on_settled
-        self._condition = threading.Condition()
+        # One lock, two to wake: a thread that is woken for the other's news costs both a turn at the interpreter.
+        self._lock = threading.Lock()
+        self._to_file = threading.Condition(self._lock)
+        self._to_commit = threading.Condition(self._lock)
         self._waiting = 0
+        self._began = -group_seconds
+        self._hurried = False
         self._early: list[tuple[Attempt, TaskSpec | None]] = []
         self._recorder: Recorder | None = None
         self._asked = False
@@ -62,27 +73,36 @@ class RecorderThread:
 
     def hand_in(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An outcome is durable in the journal."""
-        with self._condition:
+        with self._lock:
             if self._recorder is None:
                 self._early.append((attempt, task))
             else:
                 self._recorder.remember(attempt, task)
             self._waiting += 1
+            self._hurried = False
             self.busy = True
-            self._condition.notify_all()
+            if self._waiting in (1, self._group_size):
+                self._to_file.notify()
+
+    def hurry(self) -> None:
+        """Nothing else is about to end: what waits for company need not wait for long. Cheap to say again and again."""
+        if self._waiting and not self._hurried:
+            with self._lock:
+                self._hurried = True
+                self._to_file.notify()
 
     def wake(self) -> None:
         """Look at what is owed now."""
-        with self._condition:
+        with self._lock:
             self._asked = True
             self.busy = True
-            self._condition.notify_all()
+            self._to_file.notify()
 
     def stop(self, timeout_seconds: float) -> bool:
         """Record what there is, commit the day files and end; False if it took longer."""
-        with self._condition:
+        with self._lock:
             self._stop = True
-            self._condition.notify_all()
+            self._to_file.notify()
         deadline = time.monotonic() + timeout_seconds
         self._thread.join(timeout_seconds)
         if self._commits.is_alive():
@@ -98,9 +118,9 @@ class RecorderThread:
                 if recorder is not None:
                     self._commits.start()
                     self._file_until_stopped(recorder)
-                    with self._condition:
+                    with self._lock:
                         self._files_done = True
-                        self._condition.notify_all()
+                        self._to_commit.notify()
                     self._commits.join()
         except BaseException as error:  # noqa: BLE001 - told to the supervisor, which ends the program with it
             self._crashed(error)
@@ -113,11 +133,11 @@ class RecorderThread:
                 recorder.start()
             except (BrainError, OSError) as error:
                 self._failed("starting to record", error)
-                with self._condition:
-                    if self._stop or self._condition.wait_for(lambda: self._stop, _FAULT_SECONDS):
+                with self._lock:
+                    if self._stop or self._to_file.wait_for(lambda: self._stop, _FAULT_SECONDS):
                         return None
                 continue
-            with self._condition:
+            with self._lock:
                 for early in self._early:
                     recorder.remember(*early)
                 self._recorder = recorder
@@ -128,7 +148,8 @@ class RecorderThread:
         while not stopping:
             stopping = self._gather()
             try:
-                while recorder.file():
+                # What has ended since waits for its own group, unless there was more than one group of it.
+                while recorder.file() >= self._group_size:
                     self._note_filed()
                 self.fault = None
             except (BrainError, OSError) as error:
@@ -136,25 +157,32 @@ class RecorderThread:
             self._note_filed()
 
     def _gather(self) -> bool:
-        """Wait for something to do, then a little for what ends with it; whether to stop afterwards."""
-        with self._condition:
+        """Wait for something to do, then for what ends with it; whether to stop afterwards."""
+        with self._lock:
             if not (self._waiting or self._asked or self._stop):
-                self._condition.wait_for(
-                    lambda: self._waiting or self._asked or self._stop, _FAULT_SECONDS if self.fault else _IDLE_SECONDS
-                )
-            deadline = time.monotonic() + self._group_seconds
+                self._to_file.wait_for(lambda: self._waiting or self._asked or self._stop, self._patience())
             while 0 < self._waiting < self._group_size and not self._stop:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._condition.wait(left):
+                pause = self._group_seconds * (_HURRIED if self._hurried else 1.0)
+                left = self._began + pause - time.monotonic()
+                if left <= 0:
                     break
+                self._to_file.wait(left)
+            if self._waiting:
+                self._began = time.monotonic()
             self._waiting = 0
             self._asked = False
             return self._stop
 
+    def _patience(self) -> float:
+        """Seconds until another look without a reason."""
+        if self.fault:
+            return _FAULT_SECONDS
+        return _OWED_SECONDS if self.why_owed else _IDLE_SECONDS
+
     def _note_filed(self) -> None:
-        with self._condition:
+        with self._lock:
             self._filed = True
-            self._condition.notify_all()
+            self._to_commit.notify()
 
     # committing
 
@@ -166,7 +194,7 @@ class RecorderThread:
                 self._commit_all(recorder)
             self._commit_all(recorder)
             recorder.keep_house(now=True)
-            with self._condition:
+            with self._lock:
                 self.busy = False
             self._on_settled()
         except BaseException as error:  # noqa: BLE001 - as above
@@ -174,9 +202,9 @@ class RecorderThread:
 
     def _await_filed(self, recorder: Recorder) -> bool:
         """Wait for something to commit, or for the time to try again; False when filing has ended."""
-        with self._condition:
+        with self._lock:
             patience = _OWED_SECONDS if recorder.why_owed else _IDLE_SECONDS
-            self._condition.wait_for(lambda: self._filed or self._files_done, patience)
+            self._to_commit.wait_for(lambda: self._filed or self._files_done, patience)
             self._filed = False
             return not self._files_done
 
@@ -187,7 +215,7 @@ class RecorderThread:
             recorder.keep_house()
         except (BrainError, OSError) as error:
             self._failed("committing", error)
-        with self._condition:
+        with self._lock:
             self.busy = bool(self._waiting or self._asked or self._filed)
         self._on_settled()
 
@@ -197,9 +225,10 @@ class RecorderThread:
 
     def _crashed(self, error: BaseException) -> None:
         """The other thread is let go, and the supervisor told."""
-        with self._condition:
+        with self._lock:
             self.crash = self.crash or error
             self._stop = self._files_done = True
             self.busy = False
-            self._condition.notify_all()
+            self._to_file.notify()
+            self._to_commit.notify()
         self._on_settled()

@@ -25,6 +25,7 @@ from brain_daemon.policy.retry import Again, Ask, Step, after, is_blameless
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import decided
+from brain_daemon.service.reindexing import recorded_paths
 from brain_daemon.store.journal import TaskRecord
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look, names
@@ -95,13 +96,10 @@ class Recovery:
         """Tasks that ended on another machine or before this journal: their files are the record."""
         known = self._brain.journal.ended_statuses()
         fresh = []
-        for status in ("completed", "failed"):
-            folder = self._brain.layout.ended(status)
-            for name in names(folder):
-                task_id = name.removesuffix(".md")
-                if task_id.casefold() not in known:
-                    path = self._brain.layout.relative(os.path.join(folder, name))
-                    fresh.append(TaskRecord(task_id=task_id, status=status, path=path))
+        for status, path in recorded_paths(self._brain.layout):
+            task_id = os.path.basename(path).removesuffix(".md")
+            if task_id.casefold() not in known:
+                fresh.append(TaskRecord(task_id=task_id, status=status, path=self._brain.layout.relative(path)))
         if fresh:
             self._brain.journal.remember_ended(fresh)
 

@@ -159,7 +159,7 @@ class Supervisor:
         self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
         self._recorder.start()
         self._recorder.wake()
-        self._lookout = Lookout(brain.layout, self._loop_, self._wake.set)
+        self._lookout = Lookout(brain.layout, self._loop_, self._wake.set, self._intake.knows)
         self._lookout.start(brain.files)
         self._catch_signals()
         self._adopt(recovery, recovered.orphans)
@@ -224,6 +224,8 @@ class Supervisor:
                 self._board.refresh(self._state.value, self._jobs.running)
             except (StorageError, Occupied, OSError) as error:
                 self._disk_trouble(error)
+            if not self._jobs.running:
+                self._recorder.hurry()
             if self._is_over():
                 return
             try:
@@ -346,6 +348,7 @@ class Supervisor:
             self._dispatch.changed(changed)
 
     def _scan(self) -> None:
+        self._lookout.renew()
         found = 0
         for name in self._intake.scan(_SCANNED_A_TICK):
             self._dispatch.changed(name)

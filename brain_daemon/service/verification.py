@@ -231,7 +231,9 @@ class _Look:
     def _unlisted(self, path: str, known: set[str], records: Mapping[str, TaskRecord]) -> Iterator[Finding]:
         relative = self._layout.relative(path)
         task_id = _stem(os.path.basename(path))
-        if relative not in known and task_id.casefold() not in records:
+        # A result may be there before its row and its place in the index: while the person merges or rebases.
+        waits = task_id.casefold() in self._brain.journal.finishing()
+        if relative not in known and task_id.casefold() not in records and not waits:
             yield Finding(Area.JOURNAL, task_id, f"the index does not list {relative}: `brain reindex` builds it anew.")
 
     def _originals(self, recorded: Iterable[Recorded], records: Mapping[str, TaskRecord]) -> Iterator[Finding]:
@@ -304,6 +306,8 @@ class _Look:
             if one.attempt_id is None:
                 continue
             found = text.rows.get(one.attempt_id)
+            if found is None and one.task_id.casefold() in self._brain.journal.finishing():
+                continue
             if found is None:
                 message = f"{one.path} is the record of {one.attempt_id}, of which the ledger has no row."
                 yield Finding(Area.LEDGER, one.task_id, message)

@@ -85,6 +85,10 @@ class Journal:
         connection = self._connection
         connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+        if durable:
+            # Moving the log's pages into the file takes some syncs: that is left to the recorder's thread, whose every
+            # group does it when it is due, and not done between two starts. The bound is for whoever has no recorder.
+            connection.execute("pragma wal_autocheckpoint = 10000")
         version = connection.execute("pragma user_version").fetchone()[0]
         if version == 0:
             raise Damaged(
@@ -329,6 +333,13 @@ class Journal:
         )
         return [_record(row) for row in rows]
 
+    def not_filed_away(self) -> list[TaskRecord]:
+        """Those that lie in completed/ or failed/ itself."""
+        rows = self._connection.execute(
+            "select task_id, status, reason, sha256, path, finished_at from tasks where path not glob '*/archive/*'"
+        )
+        return [_record(row) for row in rows]
+
     def count_ended(self) -> dict[str, int]:
         return dict(self._connection.execute("select status, count(*) from tasks group by status").fetchall())
 
@@ -365,6 +376,41 @@ class Journal:
             ).fetchall()
         return self._connection.execute(
             "select * from outcomes where timestamp >= ? order by rowid", (since or "",)
+        ).fetchall()
+
+    def newest_outcome(self) -> int:
+        """A number that grows with each ledger row, and starts again where the index was built anew; 0 without any."""
+        return int(self._connection.execute("select coalesce(max(rowid), 0) from outcomes").fetchone()[0])
+
+    def outcome_at(self, number: int) -> str | None:
+        """The attempt whose row made `newest_outcome` this number."""
+        row = self._connection.execute("select attempt_id from outcomes where rowid = ?", (number,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def outcomes_between(self, after: int, last: int) -> list[tuple[dict[str, Any], tuple[Any, ...]]]:
+        """Ledger rows by the numbers of `newest_outcome`, oldest first, each after its attempt's routing ({}: not known)."""
+        rows = self._connection.execute(
+            "select a.routing, o.* from outcomes o left join attempts a on a.attempt_id = o.attempt_id "
+            "where o.rowid > ? and o.rowid <= ? order by o.rowid",
+            (after, last),
+        )
+        return [(json.loads(row[0] or "{}"), row[1:]) for row in rows]
+
+    def routings(self, attempt_ids: Iterable[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+        """attempt id -> its claimant and where it was routed, of those that this journal knows."""
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        for attempt_id in attempt_ids:
+            row = self._connection.execute(
+                "select claimant, routing from attempts where attempt_id = ?", (attempt_id,)
+            ).fetchone()
+            if row is not None:
+                found[attempt_id] = (row[0], json.loads(row[1] or "{}"))
+        return found
+
+    def rows_of(self, task_id: str) -> list[tuple[Any, ...]]:
+        """Ledger rows of a task, oldest first."""
+        return self._connection.execute(
+            "select * from outcomes where task_id = ? order by rowid", (task_id,)
         ).fetchall()
 
     def replace_caches(self, records: Sequence[TaskRecord], rows: Iterable[Sequence[object]]) -> None:

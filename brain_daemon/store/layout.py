@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_NAME_BYTES = 200
 _TEMPORARY = re.compile(
@@ -18,6 +18,8 @@ _TEMPORARY = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# What may stand between the slashes of a path that is not spelt at its shortest.
+_ODD = ("//", "/./", "/../")
 _BESIDE = re.compile(r"\.(result|error)\.md$")
 
 
@@ -41,16 +43,44 @@ def _is_unicode(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of one brain: `root` is the brain's folder, `state` its runtime state, `work` the agents' workspaces."""
+    """The paths of one brain: `root` is the brain's folder, `state` its runtime state, `work` the agents' workspaces.
+
+    `aside` is where files are written before they are renamed to their place.
+    """
 
     root: str
     state: str
     work: str
+    # Asked for many times a task, so they are put together once.
+    tasks: str = field(init=False, repr=False, compare=False)
+    pending: str = field(init=False, repr=False, compare=False)
+    active: str = field(init=False, repr=False, compare=False)
+    completed: str = field(init=False, repr=False, compare=False)
+    failed: str = field(init=False, repr=False, compare=False)
+    interfaces: str = field(init=False, repr=False, compare=False)
+    context: str = field(init=False, repr=False, compare=False)
+    prompts: str = field(init=False, repr=False, compare=False)
+    journal: str = field(init=False, repr=False, compare=False)
+    control: str = field(init=False, repr=False, compare=False)
+    aside: str = field(init=False, repr=False, compare=False)
+    _top: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for path in (self.root, self.state, self.work):
             if not os.path.isabs(path):
                 raise ValueError(f"a layout needs absolute paths, not {path}")
+        tasks = self.inside("brain", "tasks")
+        places = {
+            "tasks": tasks,
+            **{name: os.path.join(tasks, name) for name in ("pending", "active", "completed", "failed")},
+            "interfaces": self.inside("tools", "interfaces"),
+            **{name: self.inside(name) for name in ("context", "prompts")},
+            "journal": os.path.join(self.state, "journal.db"),
+            **{name: os.path.join(self.state, name) for name in ("control", "aside")},
+            "_top": os.path.join(self.root, ""),
+        }
+        for name, path in places.items():
+            object.__setattr__(self, name, path)
 
     def inside(self, *parts: str) -> str:
         """An absolute path under the brain's root."""
@@ -58,52 +88,11 @@ class Layout:
 
     def relative(self, path: str) -> str:
         """The path relative to the root, with '/' between its parts, as git writes it."""
-        return os.path.relpath(path, self.root).replace(os.sep, "/")
-
-    @property
-    def tasks(self) -> str:
-        return self.inside("brain", "tasks")
-
-    @property
-    def pending(self) -> str:
-        return self.inside("brain", "tasks", "pending")
-
-    @property
-    def active(self) -> str:
-        return self.inside("brain", "tasks", "active")
-
-    @property
-    def completed(self) -> str:
-        return self.inside("brain", "tasks", "completed")
-
-    @property
-    def failed(self) -> str:
-        return self.inside("brain", "tasks", "failed")
-
-    @property
-    def interfaces(self) -> str:
-        return self.inside("tools", "interfaces")
-
-    @property
-    def context(self) -> str:
-        return self.inside("context")
-
-    @property
-    def prompts(self) -> str:
-        return self.inside("prompts")
-
-    @property
-    def journal(self) -> str:
-        return os.path.join(self.state, "journal.db")
-
-    @property
-    def control(self) -> str:
-        return os.path.join(self.state, "control")
-
-    @property
-    def aside(self) -> str:
-        """Where files are written before they are renamed to their place."""
-        return os.path.join(self.state, "aside")
+        below = path.removeprefix(self._top)
+        framed = f"/{below}/"
+        if below == path or any(odd in framed for odd in _ODD):
+            below = os.path.relpath(path, self.root)
+        return below.replace(os.sep, "/")
 
     def attempt(self, attempt_id: str) -> str:
         """The folder of one attempt: prompt, raw output, lock."""

@@ -18,8 +18,11 @@ from brain_daemon.store.files import TEMPORARY_SUFFIX, Files
 from brain_daemon.store.layout import Layout, is_task_name
 
 MAX_TASK_BYTES = 1_000_000
-# store/files.py and store/watch.py give these names.
-_LEFTOVER = re.compile(rf"\..*\.(\d+)\.\d+{re.escape(TEMPORARY_SUFFIX)}|\.probe-(\d+)", re.DOTALL)
+# store/files.py, store/watch.py and store/journal.py give these names; SQLite adds to the last one.
+_LEFTOVER = re.compile(
+    rf"\..*\.(\d+)\.\d+{re.escape(TEMPORARY_SUFFIX)}|\.probe-(\d+)|journal\.db\.(\d+)\.[0-9a-f]{{8}}\.new(?:-\w+)?",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,9 @@ def _read(descriptor: int, expected_bytes: int) -> bytes:
 
 
 def _writer(name: str) -> int | None:
-    """The process whose number stands in a name that only this program gives: a file under construction or a watcher's probe."""
+    """The process whose number stands in a name that only this program gives: a file or journal under construction, a probe."""
     match = _LEFTOVER.fullmatch(name)
-    return int(match[1] or match[2]) if match else None
+    return int(match[match.lastindex or 0]) if match else None
 
 
 def _lives(process: int) -> bool:
@@ -197,7 +200,7 @@ class Queue:
 
     def sweep_temporaries(self) -> None:
         """Remove half-written files of writers that crashed; only names this program gives, and none of a living process."""
-        for folder in self._layout.folders():
+        for folder in (*self._layout.folders(), self._layout.state):
             if not os.path.isdir(folder):
                 continue
             for name in os.listdir(folder):

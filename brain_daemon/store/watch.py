@@ -3,17 +3,20 @@
 brain/tasks is watched recursively: watching pending/ alone makes watchdog hold back each event after a file was renamed
 out of it. A probe file at the start tells whether events arrive at all on this file system; where they do not, the
 polling observer takes over. watchdog drops events in a storm and says so only in its log, so that log is listened to.
+Where an event loop is given, one folder's events are read in it by store/inotify.py instead, and the others by watchdog.
 
 Nothing here is promised: an event may be lost, and every caller scans on a timer as well.
 """
 
+import asyncio
 import logging
 import os
+import select
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from watchdog.events import (
     FileClosedEvent,
@@ -29,6 +32,9 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from brain_daemon.store.files import Files
+from brain_daemon.store.inotify import Hint, Inbox
+
+__all__ = ["Folder", "Hint", "Listener", "Watch"]
 
 # Each of our own reads, creations and removals would come back as an event too; a drop ends with a close or a rename, and
 # what is deleted is found by the scan or missed by the claim. Other observers know no closing.
@@ -38,15 +44,6 @@ if sys.platform == "linux":
     from watchdog.observers.inotify import InotifyObserver
 
 _WATCHDOG_LOGGERS = ("watchdog", "watchdog.observers", "watchdog.observers.inotify_c", "watchdog.observers.inotify")
-
-
-class Hint(StrEnum):
-    """What an event is worth: a complete file, a file being written, one gone, or doubt about everything."""
-
-    COMPLETE = "complete"
-    CHANGING = "changing"
-    GONE = "gone"
-    OVERFLOW = "overflow"
 
 
 Listener = Callable[[Hint, str], None]
@@ -98,21 +95,35 @@ class _OverflowListener(logging.Handler):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder to watch, with what is below it or not."""
+    """A folder to watch, with what is below it or not. `busy`: most of its events are our own moves."""
 
     path: str
     recursive: bool = False
+    busy: bool = False
 
 
 class Watch:
-    """Watches folders until closed; the listener is called from watchdog's threads and must return at once."""
+    """Watches folders until closed; the listener is called from watchdog's threads and must return at once.
 
-    def __init__(self, folders: tuple[Folder, ...], listener: Listener, *, polling_seconds: float = 1.0) -> None:
+    With a `loop`, a busy folder's hints are given to the listener in the loop's own thread, where this platform can.
+    """
+
+    def __init__(
+        self,
+        folders: tuple[Folder, ...],
+        listener: Listener,
+        *,
+        polling_seconds: float = 1.0,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self._folders = folders
         self._listener = listener
         self._polling_seconds = polling_seconds
+        self._loop = loop
         self._overflow = _OverflowListener(listener)
         self._observer: BaseObserver | None = None
+        self._inbox: Inbox | None = None
+        self._probe = f".probe-{os.getpid()}"
         self.kind = "none"
 
     def start(self, files: Files, probe_folder: str, probe_timeout_seconds: float = 2.0) -> None:
@@ -120,45 +131,95 @@ class Watch:
         for name in _WATCHDOG_LOGGERS:
             logging.getLogger(name).addHandler(self._overflow)
         seen = threading.Event()
-        probe = os.path.join(probe_folder, f".probe-{os.getpid()}")
+        probe = os.path.join(probe_folder, self._probe)
         try:
-            self._begin(_observer(), probe, seen)
+            observer = _observer()
+            self._open_inbox(observer)
+            self._begin(observer, seen)
             self.kind = "events"
         except OSError:
             self._end()
         if self.kind == "events":
             files.put(probe, b"", sync=False)
-            arrived = seen.wait(probe_timeout_seconds)
+            arrived = self._await(probe, seen, probe_timeout_seconds)
             files.remove(probe)
             if arrived:
+                self._read_in_loop()
                 return
             self._end()
-        self._begin(PollingObserver(timeout=self._polling_seconds), probe, seen)
+        self._begin(PollingObserver(timeout=self._polling_seconds), seen)
         self.kind = "polling"
 
+    def renew(self) -> None:
+        """A folder may have been replaced by another of its name: its files are in doubt then. For the loop's thread."""
+        if self._inbox is not None and self._inbox.renew():
+            self._listener(Hint.OVERFLOW, "")
+
     def close(self) -> None:
+        """Stop watching; from any thread."""
         for name in _WATCHDOG_LOGGERS:
             logging.getLogger(name).removeHandler(self._overflow)
         self._end()
 
-    def _begin(self, observer: BaseObserver, probe: str, seen: threading.Event) -> None:
+    def _begin(self, observer: BaseObserver, seen: threading.Event) -> None:
         self._observer = observer
-        probe_name = os.path.basename(probe)
 
         def listen(hint: Hint, path: str) -> None:
-            if probe_name in path:
+            if self._probe in path:
                 seen.set()
-            else:
-                self._listener(hint, path)
+            self._pass_on(hint, path)
 
         handler = _Handler(listen)
         wanted = _INOTIFY_EVENTS if _is_inotify(observer) else _OTHER_EVENTS
         for folder in self._folders:
-            observer.schedule(handler, folder.path, recursive=folder.recursive, event_filter=wanted)
+            if self._inbox is None or not folder.busy:
+                observer.schedule(handler, folder.path, recursive=folder.recursive, event_filter=wanted)
         observer.start()
+
+    def _open_inbox(self, observer: BaseObserver) -> None:
+        busy = [folder.path for folder in self._folders if folder.busy]
+        if self._loop is not None and busy and _is_inotify(observer):
+            self._inbox = Inbox(busy[0])
+
+    def _await(self, probe: str, seen: threading.Event, seconds: float) -> bool:
+        """Whether the probe's event arrives in time; other events of the inbox are passed on meanwhile."""
+        if self._inbox is None:
+            return seen.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            select.select([self._inbox], [], [], left)
+            for hint, path in self._inbox.read():
+                if path == probe:
+                    return True
+                self._pass_on(hint, path)
+        return False
+
+    def _read_in_loop(self) -> None:
+        if self._loop is not None and self._inbox is not None:
+            self._loop.add_reader(self._inbox.fileno(), self._take, self._inbox)
+
+    def _take(self, inbox: Inbox) -> None:
+        for hint, path in inbox.read():
+            self._pass_on(hint, path)
+
+    def _pass_on(self, hint: Hint, path: str) -> None:
+        if self._probe not in path:
+            self._listener(hint, path)
 
     def _end(self) -> None:
         observer, self._observer = self._observer, None
         if observer is not None and observer.is_alive():
             observer.stop()
             observer.join()
+        inbox, self._inbox = self._inbox, None
+        if inbox is None or self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(_put_away, self._loop, inbox)
+        except RuntimeError:
+            inbox.close()  # the loop has ended
+
+
+def _put_away(loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+    loop.remove_reader(inbox.fileno())
+    inbox.close()

@@ -11,9 +11,9 @@ import pytest
 from brain_daemon.adapters import tool as tool_module
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
-from brain_daemon.adapters.threads import DaemonThreads
+from brain_daemon.adapters.threads import DaemonThreads, Returns
 from brain_daemon.adapters.tool import ToolAdapter, find_tool
-from brain_daemon.adapters.tool_api import ToolAnswer, ToolFailed
+from brain_daemon.adapters.tool_api import ToolAnswer, ToolFailed, quick
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.outcome import Cancelled, Failed, FailureKind, Succeeded, TimedOut, Usage
@@ -189,3 +189,81 @@ def test_threads_are_used_again_and_never_waited_for():
     pool.shutdown(wait=True)
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "test")
     stuck.set()
+
+
+async def test_a_quick_tool_is_called_without_a_thread_unless_an_option_makes_it_slow(adapter, tool, invocation):
+    """The interface of these tests sets `depth`."""
+    threads: list[int] = []
+
+    def mine(_call):
+        threads.append(threading.get_ident())
+        return ToolAnswer(text="done")
+
+    tool(quick("width")(mine))
+    assert (await adapter.invoke(invocation, Cancel())).text == "done"
+    tool(quick("depth")(mine))
+    assert (await adapter.invoke(invocation, Cancel())).text == "done"
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
+async def test_a_quick_tool_that_is_slow_has_a_thread_from_then_on(adapter, tool, invocation):
+    """It has broken its word once, and holds up nobody again."""
+    threads: list[int] = []
+
+    def mine(_call):
+        threads.append(threading.get_ident())
+        time.sleep(tool_module.LOOP_PATIENCE_SECONDS * 1.5)
+        raise ToolFailed(FailureKind.QUOTA, "no more")
+
+    tool(quick()(mine))
+    for _ in range(2):
+        assert isinstance((await adapter.invoke(invocation, Cancel())).outcome, Failed)
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
+async def test_a_cancel_is_told_to_a_quick_tool_too(adapter, tool, invocation):
+    """It was set before the call."""
+    cancel = Cancel()
+    cancel.set()
+    asked: list[bool] = []
+    tool(quick()(lambda call: asked.append(call.cancelled()) or ToolAnswer(text="")))
+    assert isinstance((await adapter.invoke(invocation, cancel)).outcome, Cancelled)
+    assert asked == [True]
+
+
+async def test_threads_that_end_together_wake_the_loop_once():
+    """Each waiter gets its own end; one that no longer waits is passed over."""
+    loop = asyncio.get_running_loop()
+    wakes: list[object] = []
+
+    class Counting:
+        def call_soon_threadsafe(self, callback):
+            wakes.append(callback)
+            loop.call_soon_threadsafe(callback)
+
+    returns = Returns(Counting())
+    pool = DaemonThreads("test")
+    waiting = [loop.create_future() for _ in range(3)]
+    waiting[2].cancel()
+    ends = [pool.submit(lambda: "found"), pool.submit({}.__getitem__, "x"), pool.submit(int)]
+    for end in ends:
+        end.exception(10)
+    for end, waiter in zip(ends, waiting, strict=True):
+        returns.bring(end, waiter)
+    assert await waiting[0] == "found"
+    with pytest.raises(KeyError):
+        await waiting[1]
+    assert len(wakes) == 1
+    pool.shutdown()
+
+
+def test_a_thread_that_ends_after_the_loop_has_nobody_to_tell():
+    """And says nothing of it."""
+    loop = asyncio.new_event_loop()
+    waiter = loop.create_future()
+    loop.close()
+    pool = DaemonThreads("test")
+    end = pool.submit(int)
+    Returns(loop).bring(end, waiter)
+    assert end.result(10) == 0
+    pool.shutdown()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a program, this file is not below a known folder
 
-from tests.faults.promises import Facts, violations
+from tests.faults.promises import Facts, task_files, violations
 from tests.faults.scenarios import echo
 from tests.faults.ward import Patient, Scenario, Ward
 
@@ -149,8 +149,7 @@ def is_done(patient: Patient, tasks: int) -> bool:
 
 
 def _count(patient: Patient, folder: str) -> int:
-    names = os.listdir(os.path.join(patient.root, "brain", "tasks", folder))
-    return sum(not name.startswith(".") and name.endswith(".md") for name in names)
+    return len(task_files(os.path.join(patient.root, "brain", "tasks", folder)))
 
 
 def many(tasks: int, *, repeatable: bool) -> Scenario:

@@ -80,12 +80,21 @@ def _commits(root: str) -> list[tuple[str, str]]:
     return [(line.split(" ")[0], line.partition(" ")[2].strip()) for line in said.splitlines()]
 
 
+def task_files(folder: str) -> list[str]:
+    """The tasks in one of the four folders, those that were filed away below it included."""
+    return [
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if is_task_name(name) and not os.path.basename(place).endswith(".files")
+    ]
+
+
 def _places(root: str) -> dict[str, list[str]]:
     """Folder -> the hashes of the tasks' own bytes in it, results of ours taken off."""
     found = {}
     for folder in ("pending", "active", "completed", "failed"):
-        path = os.path.join(root, "brain", "tasks", folder)
-        data = [read(os.path.join(path, name)) for name in os.listdir(path) if is_task_name(name)]
+        data = [read(path) for path in task_files(os.path.join(root, "brain", "tasks", folder))]
         found[folder] = [sha256(document.restore(one) if document.is_recorded(one) else one) for one in data]
     return found
 

@@ -285,6 +285,19 @@ def test_plumbing_sees_our_paths_clean_without_a_refresh(brain):
     assert brain.git("diff-files", "--name-only") == ""
 
 
+def test_a_large_group_is_seen_clean_as_well_and_the_users_edits_stay_theirs(brain):
+    """Many paths are refreshed by their folders, where files of the user may lie too."""
+    brain.write("brain/tasks/completed/theirs.md", "committed")
+    brain.git("add", "-A")
+    brain.git("commit", "-qm", "theirs")
+    brain.write("brain/tasks/completed/theirs.md", "edited later")
+    plans = [brain.plan(f"task-{number}") for number in range(committing.NAMED_PATHS + 10)]
+    committed(brain.committer().commit(plans))
+    assert brain.git("diff-index", "--name-only", "HEAD").split() == ["brain/tasks/completed/theirs.md"]
+    assert brain.git("diff-index", "--cached", "--name-only", "HEAD") == ""
+    assert brain.git("diff-files", "--name-only").split() == ["brain/tasks/completed/theirs.md"]
+
+
 # Who it is by.
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.outcome import FREE, Ended, Failed, FailureKind, Reason, Status, Succeeded
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.files import Files
@@ -246,3 +247,47 @@ def test_a_retry_that_ends_elsewhere_leaves_one_place_in_git(brain, opened):
         "brain/tasks/completed/.gitkeep", "brain/tasks/completed/t.md", "brain/tasks/failed/.gitkeep",
     ]  # fmt: skip
     assert len(brain.recorded("t").values["attempts"]) == 1
+
+
+def test_while_the_person_rebases_results_are_written_and_our_pages_are_left_alone(brain, opened):
+    """`git rebase --continue` refuses while a tracked file differs; the pages, the row and the commit follow afterwards."""
+    end(opened, brain, done(attempt("before")))
+    with recorder_of(opened) as made:
+        made.record()
+        made.keep_house(now=True)
+        pages = {path: path.read_bytes() for path in (brain.root / "logs").rglob("*.*")}
+        brain.git("checkout", "-qb", "side")
+        for text in ("one", "two"):
+            (brain.root / "theirs.md").write_text(text)
+            brain.git("add", "theirs.md")
+            brain.git("commit", "-qm", text)
+        brain.git("-c", "sequence.editor=sed -i 1s/pick/edit/", "rebase", "-qi", "HEAD~2")
+        end(opened, brain, done(attempt("during")))
+        for _ in range(2):
+            made.record()
+        assert brain.where("during") == ["completed"]
+        assert {path: path.read_bytes() for path in (brain.root / "logs").rglob("*.*")} == pages
+        assert made.why_owed == "a rebase is in progress"
+        assert opened.journal.get("why_owed") == "a rebase is in progress"
+        brain.git("rebase", "--continue")
+        made.record()
+        made.keep_house(now=True)
+        assert made.why_owed is None
+    assert brain.where("during") == ["completed"]
+    assert [row.task_id for row in brain.rows()] == ["before", "during"]
+    assert opened.journal.attempt("during.a1.00000001").state is AttemptState.COMMITTED
+    assert brain.dirty() == ""
+
+
+def test_a_result_that_cannot_be_written_during_a_merge_holds_up_no_other(brain, opened):
+    """It is tried again at the next look."""
+    end(opened, brain, done(attempt("a")), done(attempt("b")))
+    (brain.root / ".git" / "MERGE_HEAD").write_text(brain.git("rev-parse", "HEAD"))
+    (brain.completed / "a.md").mkdir()
+    with recorder_of(opened) as made:
+        with pytest.raises(StorageError):
+            made.record()
+        assert (brain.completed / "b.md").is_file()
+        (brain.completed / "a.md").rmdir()
+        made.record()
+    assert (brain.completed / "a.md").is_file()

@@ -241,6 +241,21 @@ NAMES = [
 ]
 
 
+def test_what_is_staged_in_a_folder_is_told_with_its_hashes(top):
+    """Of this index file, in this folder and below, unmerged entries left out; paths as the brain says them."""
+    inside = top / "sub"
+    (inside / "x").mkdir(parents=True)
+    for name in ("x/one.md", "x/two\tlines\n.md", "y.md"):
+        (inside / name).write_text(name)
+    git(top, "add", "-A")
+    repository = Repository.open(str(inside))
+    index = str(top / ".git" / "index")
+    expected = {name: repository.blob_id(name.encode()) for name in ("x/one.md", "x/two\tlines\n.md")}
+    assert repository.staged_in(["x"], index) == expected
+    assert repository.staged_in(["nothing/here"], index) == {}
+    assert repository.staged_in(["x"], str(top / "no such index")) == {}
+
+
 def test_tracked_reads_any_name_a_file_can_have(top):
     """Names are data: no pattern, no option, no line."""
     for name in NAMES:

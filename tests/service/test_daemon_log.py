@@ -3,12 +3,14 @@
 import io
 import json
 import logging
+import time
 from contextlib import contextmanager
 
 import pytest
 
 from brain_daemon.model.errors import StorageError
 from brain_daemon.model.redaction import Redactor
+from brain_daemon.service import daemon_log as module
 from brain_daemon.service.daemon_log import logging_to
 from brain_daemon.store.files import Files
 
@@ -108,3 +110,37 @@ def test_the_log_is_kept_only_within_its_block(kept):
         assert len(LOG.handlers) == len(before) + 2
     LOG.info("after")
     assert (LOG.handlers, terminal.getvalue()) == (before, "")
+
+
+def test_many_events_are_written_together_soon_and_a_warning_at_once(kept, monkeypatch):
+    """The first one is written at once; those that follow wait for a moment, or for the end."""
+
+    class Counting(Files):
+        appended = 0
+
+        def append(self, path: str, data: bytes) -> None:
+            self.appended += 1
+            super().append(path, data)
+
+    files = Counting()
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 3600.0)
+    with kept(files=files) as (lines, _):
+        for number in range(50):
+            LOG.info("line", extra={"number": number})
+        assert (files.appended, len(lines())) == (1, 1)
+        LOG.warning("look")
+        assert (files.appended, len(lines())) == (2, 51)
+        LOG.info("last")
+    assert [event["message"] for event in lines()][-2:] == ["look", "last"]
+
+
+def test_what_waits_is_written_without_another_event(kept, monkeypatch):
+    """By a timer."""
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+    with kept() as (lines, _):
+        LOG.info("one")
+        LOG.info("two")
+        deadline = time.monotonic() + 20
+        while len(lines()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from brain_daemon.model.redaction import Redactor
+from brain_daemon.service import intake as module
 from brain_daemon.service.intake import Intake
 from brain_daemon.store.journal import TaskRecord
 
@@ -179,3 +180,35 @@ def test_statuses_are_one_view_of_all(brain, intake):
     assert dict(statuses) == {"a": "pending", "b": "active", "c": "completed"}
     assert len(statuses) == 3
     assert statuses.get("d") is None
+
+
+def test_a_file_that_asks_for_nothing_is_read_once(brain, intake, monkeypatch):
+    """A draft and an empty file are looked at again when they have changed, not at each scan."""
+    brain.drop("draft.md", "---\nstatus: draft\n---\n# Later\n")
+    brain.drop("empty.md", "")
+    assert sorted(intake.scan()) == ["draft.md", "empty.md"]
+    read: list[str] = []
+    real = module.look
+    monkeypatch.setattr(module, "look", lambda folder, name, *rest: read.append(name) or real(folder, name, *rest))
+    assert list(intake.scan()) == []
+    assert read == []
+    brain.drop("draft.md", "---\nstatus: ready\n---\n# Now\n")
+    assert list(intake.scan()) == ["draft.md"]
+    assert read == ["draft.md"]
+    (brain.pending / "empty.md").unlink()
+    assert list(intake.scan()) == []
+    assert intake.declined == {}
+
+
+def test_when_a_file_was_first_seen_is_forgotten_with_it(brain, intake):
+    """It keeps its place through an edit; the next file in its inode begins anew."""
+    brain.drop("a.md")
+    list(intake.scan())
+    first = intake.tasks["a.md"].seen_at
+    with open(brain.pending / "a.md", "a") as handle:
+        handle.write("more\n")
+    list(intake.scan())
+    assert intake.tasks["a.md"].seen_at == first
+    (brain.pending / "a.md").unlink()
+    list(intake.scan())
+    assert intake._first_seen == {}

@@ -136,3 +136,35 @@ def test_why_a_commit_is_owed_is_the_recorders_word(thread, fake):
     thread.start()
     fake.why_owed = "a rebase is in progress"
     until(lambda: thread.why_owed == "a rebase is in progress")
+
+
+def test_a_lone_outcome_does_not_wait_and_the_next_ones_wait_for_each_other(tmp_path, fake):
+    """A group is begun at once where none was begun shortly before."""
+    made = RecorderThread(Layout(str(tmp_path), str(tmp_path), str(tmp_path)), lambda: fake, 3600.0, 10, lambda: None)
+    made.start()
+    made.hand_in("alone", None)
+    until(lambda: fake.groups == [1])
+    for number in range(9):
+        made.hand_in(number, None)
+    until(lambda: fake.committed == 1)
+    assert fake.groups == [1]
+    made.hand_in("the tenth", None)
+    until(lambda: fake.groups == [1, 10])
+    assert made.stop(10)
+
+
+def test_where_nothing_else_is_about_to_end_the_wait_is_shorter(tmp_path, fake, monkeypatch):
+    """Until the next outcome, which may have company again."""
+    monkeypatch.setattr(module, "_HURRIED", 0.0)
+    made = RecorderThread(Layout(str(tmp_path), str(tmp_path), str(tmp_path)), lambda: fake, 3600.0, 10, lambda: None)
+    made.start()
+    made.hurry()
+    made.hand_in("alone", None)
+    until(lambda: fake.groups == [1])
+    made.hand_in("the last", None)
+    made.hurry()
+    until(lambda: fake.groups == [1, 1])
+    made.hand_in("another", None)
+    until(lambda: fake.committed == 2)
+    assert fake.groups == [1, 1]
+    assert made.stop(10)

@@ -14,6 +14,7 @@ from brain_daemon.service import actions
 from brain_daemon.service import jobs as jobs_module
 from brain_daemon.service import supervisor as supervisor_module
 from brain_daemon.service.lookout import Lookout
+from brain_daemon.service.reindexing import recorded_paths
 from brain_daemon.store import control, locks
 from brain_daemon.store import watch as watch_module
 from brain_daemon.store.files import Files
@@ -223,7 +224,7 @@ async def storm(brain, count: int, deadline_seconds: float) -> None:
     assert len(rows) == len({row.task_id for row in rows}) == count
     assert brain.dirty() == ""
     assert brain.names(brain.pending) == []
-    assert len(brain.names(brain.completed)) == count
+    assert len(list(recorded_paths(brain.layout))) == count
 
 
 async def test_a_storm_of_files_loses_none(brain):

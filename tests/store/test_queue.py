@@ -183,3 +183,23 @@ def test_temporaries_of_the_dead_are_swept(layout, queue):
         put(layout.pending, name)
     queue.sweep_temporaries()
     assert sorted(os.listdir(layout.pending)) == sorted([living, ".a.md.swp", "a.md", f".odd{TEMPORARY_SUFFIX}"])
+
+
+def test_a_journal_that_was_never_finished_is_swept(layout, queue):
+    """With what SQLite left beside it; the journal itself, and one that another process is making, stay."""
+    with subprocess.Popen(["/bin/true"]) as dead:
+        dead.wait()
+    made = f"journal.db.{os.getppid()}.0123abcd.new"
+    for name in (
+        "journal.db",
+        "journal.db-wal",
+        made,
+        *(f"journal.db.{dead.pid}.0123abcd.new{e}" for e in ("", "-journal")),
+    ):
+        put(layout.state, name)
+    before = set(os.listdir(layout.state))
+    queue.sweep_temporaries()
+    assert before - set(os.listdir(layout.state)) == {
+        f"journal.db.{dead.pid}.0123abcd.new",
+        f"journal.db.{dead.pid}.0123abcd.new-journal",
+    }

@@ -1,5 +1,6 @@
 """File events as hints: real observers on real folders."""
 
+import asyncio
 import logging
 import os
 import queue
@@ -119,3 +120,52 @@ def test_polling_takes_over_where_events_do_not_work(folders, monkeypatch, why):
 def test_a_watch_that_never_started_can_be_closed(folders):
     """Closing is always safe."""
     Watch((Folder(str(folders)),), Heard()).close()
+
+
+@pytest.fixture
+async def in_loop(folders):
+    """Watches a busy pending/ in the test's own loop, and other/ by watchdog."""
+    heard = Heard()
+    loop = asyncio.get_running_loop()
+    watch = Watch(
+        (Folder(str(folders / "tasks" / "pending"), busy=True), Folder(str(folders / "other"))), heard, loop=loop
+    )
+    watch.start(Files(), str(folders / "tasks" / "pending"))
+    yield watch, heard
+    watch.close()
+
+
+async def _next(heard: Heard) -> tuple[Hint, str]:
+    """The next hint; the loop goes on meanwhile."""
+    return await asyncio.to_thread(heard._queue.get, timeout=20)
+
+
+async def test_a_busy_folder_is_read_in_the_loop_and_the_others_by_watchdog(in_loop, folders):
+    """The probe of the start is not heard of, and after the end nothing is."""
+    watch, heard = in_loop
+    assert watch.kind == "events"
+    (folders / "tasks" / "pending" / "a.md").write_text("x")
+    assert heard._queue.empty()
+    assert await _next(heard) == (Hint.COMPLETE, str(folders / "tasks" / "pending" / "a.md"))
+    (folders / "other" / "b.md").write_text("x")
+    await asyncio.to_thread(heard.until, Hint.COMPLETE, folders / "other" / "b.md")
+    await asyncio.to_thread(watch.close)
+    await asyncio.sleep(0)
+    (folders / "tasks" / "pending" / "c.md").write_text("x")
+    await asyncio.sleep(0)
+    assert heard._queue.empty()
+
+
+async def test_a_busy_folder_that_was_replaced_is_in_doubt(in_loop, folders):
+    """Its new files are heard of from then on."""
+    watch, heard = in_loop
+    watch.renew()
+    assert heard._queue.empty()
+    pending = folders / "tasks" / "pending"
+    pending.rmdir()
+    assert (await _next(heard))[0] is Hint.OVERFLOW
+    pending.mkdir()
+    watch.renew()
+    assert heard._queue.get_nowait()[0] is Hint.OVERFLOW
+    (pending / "a.md").touch()
+    assert await _next(heard) == (Hint.COMPLETE, str(pending / "a.md"))
