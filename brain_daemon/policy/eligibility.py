@@ -29,11 +29,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingPolicy:
-    """What brain.toml and the person's own settings say for the folder a task lies in; a task may only narrow it."""
+    """What brain.toml and the person's own settings say for the folder a task lies in; a task may only narrow it.
+
+    `granted` is the most a task may have; an interface in `full_for` may be used with full permissions all the same.
+    """
 
     local_only: bool = False
     never: tuple[str, ...] = ()
     granted: Permissions = Permissions.WRITE
+    full_for: frozenset[str] = frozenset()
+
+    def grants(self, asked: Permissions, name: str) -> bool:
+        """Whether a task that asks for this may have it on the interface of that name."""
+        return WIDTH[asked] <= WIDTH[self.granted] or name in self.full_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +50,7 @@ class Question:
 
     task: TaskSpec
     table: RoutingTable
-    granted: Permissions
+    policy: RoutingPolicy
     prompt_tokens: int | None
     type: str
     requires: tuple[str, ...]
@@ -113,7 +121,7 @@ def question_of(
     return Question(
         task=task,
         table=table,
-        granted=policy.granted,
+        policy=policy,
         prompt_tokens=prompt_tokens,
         type=task_type,
         requires=tuple(dict.fromkeys(map(normal_name, task.requires))),
@@ -180,6 +188,9 @@ def _too_long(question: Question, spec: InterfaceSpec) -> str | None:
 
 
 def _no_profile(question: Question, spec: InterfaceSpec) -> str | None:
+    wanted = question.task.permissions
+    if wanted is not None and not question.policy.grants(wanted, spec.name):
+        return f"your own settings do not grant it `permissions: {wanted}` (`full_permissions`)"
     if not spec.invoke.permissions or profile(question, spec) is not None:
         return None
     asked = question.task.permissions or _may_have(question)
@@ -198,7 +209,7 @@ def profile(question: Question, spec: InterfaceSpec) -> Permissions | None:
 
 def _may_have(question: Question) -> Permissions:
     """What a task that asks nothing gets at most: full is only ever given to one that asks for it."""
-    return min(question.granted, Permissions.WRITE, key=WIDTH.__getitem__)
+    return min(question.policy.granted, Permissions.WRITE, key=WIDTH.__getitem__)
 
 
 def expected_success(spec: InterfaceSpec, task_type: str, requires: Iterable[str], table: RoutingTable) -> float:

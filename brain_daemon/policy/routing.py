@@ -28,7 +28,6 @@ from brain_daemon.model.interface import DEFAULT, Availability, InterfaceSpec, L
 from brain_daemon.model.routing_table import RoutingTable, Strategy
 from brain_daemon.model.task import Permissions, TaskSpec
 from brain_daemon.policy.eligibility import (
-    WIDTH,
     Candidate,
     Question,
     RoutingPolicy,
@@ -136,7 +135,7 @@ def route(
     bound = meant(task.interface)
     if bound is not None and resolve(bound, names) is None:
         return _unknown_binding(bound, names)
-    if task.permissions is not None and WIDTH[task.permissions] > WIDTH[policy.granted]:
+    if task.permissions is not None and not any(policy.grants(task.permissions, one.spec.name) for one in candidates):
         return _not_granted(task.permissions, policy.granted, candidates)
     question = question_of(task, names, table, policy, prompt_tokens)
     verdicts = {one.spec.name: refusal(question, one) for one in candidates}

@@ -52,6 +52,7 @@ class Config:
     never: tuple[str, ...]
     local_only: bool
     permissions: str
+    full_permissions: tuple[str, ...]
     secret_files: tuple[str, ...]
     environment: Mapping[str, str]
 
@@ -207,6 +208,9 @@ SETTINGS: tuple[Setting, ...] = (
         "write",
         "most that a task may be granted on this machine",
         True,
+    ),
+    Setting(
+        "full_permissions", _texts, (), "interfaces that a task may use with full permissions on this machine", True
     ),
     Setting("secret_files", _texts, (), "files whose text is a secret: it is kept out of everything written", True),
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from brain_daemon.adapters.registry import Registry
 from brain_daemon.adapters.tokens import count
+from brain_daemon.model.ids import normal_name
 from brain_daemon.model.routing_table import RoutingTable, Strategy
 from brain_daemon.model.task import OnLimit, Permissions, TaskSpec
 from brain_daemon.policy.admission import Hold, Slots, Start, admit
@@ -261,6 +262,7 @@ class Dispatch:
                     local_only=self._config.local_only,
                     never=self._config.never,
                     granted=Permissions(self._config.permissions),
+                    full_for=frozenset(map(normal_name, self._config.full_permissions)),
                 ),
                 turn=self._turn,
             )

@@ -640,3 +640,15 @@ def test_the_ladder_never_steps_down_among_those_in_the_open(case) -> None:
     decision = decide(spec, [one for one in pool if one.spec.status is Availability.AVAILABLE], table)
     rungs = [one.rung for one in decision.ranked if not one.last_resort] if isinstance(decision, Choice) else []
     assert rungs == sorted(rungs)
+
+
+def test_full_permissions_are_granted_to_the_interfaces_the_person_names_and_to_no_other() -> None:
+    """`full` is a matter of trust in one client, not in all of them."""
+    profiles = tuple(Profile(name=name) for name in ("read", "write", "full"))
+    able = [interface(name, permissions=profiles) for name in "ab"]
+    asking = task(permissions=Permissions.FULL)
+    choice = decide(asking, able, full_for=frozenset("b"))
+    assert isinstance(choice, Choice)
+    assert [(one.name, one.profile) for one in choice.ranked] == [("b", Permissions.FULL)]
+    assert "do not grant it" in dict(choice.rejected)["a"]
+    nobody(decide(asking, able))
