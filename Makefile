@@ -7,7 +7,7 @@ KILLS ?= 20
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/brain-daemon/clients
 DATA ?= ../routing-data
 
-.PHONY: demo test test-clients lint types unit bench bench-routing crash-lab lowest lock clean
+.PHONY: demo test test-clients lint types unit bench bench-routing bench-memory crash-lab lowest lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/brain demo
@@ -39,6 +39,9 @@ bench: $(VENV)/.developed
 # DATA is a folder with checkouts of the public tables; benchmarks/routing.py says which.
 bench-routing: $(VENV)/.developed
 	$(BIN)/python benchmarks/routing.py $(DATA)
+
+bench-memory: $(VENV)/.developed
+	$(BIN)/python benchmarks/memory.py
 
 crash-lab: $(VENV)/.developed
 	$(BIN)/python tests/faults/kill_lab.py --kills $(KILLS) --seed $(SEED)

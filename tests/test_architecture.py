@@ -41,6 +41,7 @@ WRITERS = {
     "record/committing.py": "the input of git fast-import, in the state folder",
     "record/user_index.py": "git's own index and lock, by git's rules",
     "workspace/scratch.py": "an agent's folder, outside every brain",
+    "memory/vector_child.py": "Chroma's folder, derived from the index, is thrown away whole",
     "service/machine.py": "brain doctor tries a lock on a file of its own",
     "adapters/process.py": "a program's raw output and the lock its descendants hold, in the state folder",
     "adapters/echo.py": "the witness of the crash lab must not pass the seam it watches",

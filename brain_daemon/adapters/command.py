@@ -125,6 +125,7 @@ def judge(
         text=reading.text,
         survivors=raw.survivors,
         warnings=reading.warnings,
+        reports=reading.reports,
     )
 
 

@@ -15,15 +15,16 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from brain_daemon.adapters.passages import AREAS, Passage, Tally, passages
+from brain_daemon.adapters.passages import AREAS, Tally, passages
 from brain_daemon.adapters.tool_api import ToolAnswer, ToolCall, ToolFailed, writes_nothing
 from brain_daemon.model.cleaning import clean_line, clean_text
 from brain_daemon.model.outcome import FailureKind
+from brain_daemon.model.passages import Passage
+from brain_daemon.model.words import apart, words_of
 
 MAX_EXCERPTS = 8
 MAX_EXCERPTS_A_FILE = 3
 EXCERPT_LINES = 12
-_MAX_WORDS = 200
 _MAX_TERMS = 32
 _CANDIDATES = 200
 _COVERS = 0.4  # of the weight of the question's words; below it, an excerpt is called near and not an answer
@@ -31,26 +32,14 @@ _TITLE_WEIGHT = 3.0
 _SHOWN_WORDS = 12
 _SHOWN_UNREAD = 5
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_ONE_CJK = re.compile(f"[{_CJK}]")
-_WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*")
 _NOT_ASKED = frozenset({"expected output", "output", "context"})
-_STOP_WORDS = frozenset(
-    """a about above after again all also am an and any anything are as ask at be been before being below between both brief
-    but by can could describe did do does doing down during each everything explain few find for from further get give had
-    has have having he her here hers him his how i if in information input into is it its itself just know list look me more
-    most my need no nor not note notes now of off on once only or other our ours out over please question same say search
-    she should show so some such summarise summarize summary task tell than thanks that the their theirs them then there
-    these they this those through to too under until up us very want was we were what when where which while who whom whose
-    why will with would you your yours""".split()  # noqa: SIM905 - words read better without their quotes
-)
 
 
 @writes_nothing
 def librarian(call: ToolCall) -> ToolAnswer:
     """Answer the task from the brain's own texts. Raises ToolFailed when there is no word to look up, and ToolStopped."""
-    words = _words(_question(call.title, call.text))
+    words = words_of(_question(call.title, call.text))
     if not words:
         raise ToolFailed(
             FailureKind.PERMANENT, f"looking up task {call.task_id}: it holds no words to search for; write a question"
@@ -95,16 +84,6 @@ def _question(title: str, text: str) -> str:
     return "\n".join(kept)
 
 
-def _words(question: str) -> list[str]:
-    """The words to look up, each once, in order; words that stand in every question only if there are no others."""
-    found: dict[str, None] = {}
-    for run in _WORD.findall(question.casefold()):
-        pairs = [run[at : at + 2] for at in range(len(run) - 1)] if _ONE_CJK.match(run) else []
-        found.update(dict.fromkeys(pairs or [run]))
-    telling = [word for word in found if word not in _STOP_WORDS and (len(word) > 1 or not word.isascii())]
-    return (telling or list(found))[:_MAX_WORDS]
-
-
 def _index(found: Iterable[Passage]) -> sqlite3.Connection:
     """The passages in memory: as they are in `passage`, their words in `word`. Raises ToolFailed without FTS5."""
     index = sqlite3.connect(":memory:")
@@ -120,7 +99,7 @@ def _index(found: Iterable[Passage]) -> sqlite3.Connection:
             )
             index.execute(
                 "INSERT INTO word (rowid, about, body) VALUES (?, ?, ?)",
-                (row, _apart(f"{_name(passage.path)} {passage.heading}"), _apart(passage.text)),
+                (row, apart(f"{_name(passage.path)} {passage.heading}"), apart(passage.text)),
             )
     except sqlite3.OperationalError as error:
         index.close()
@@ -139,17 +118,12 @@ def _name(path: str) -> str:
     return os.path.splitext(path[len(area) :])[0]
 
 
-def _apart(text: str) -> str:
-    """Chinese and Japanese characters as words of their own, since no blank parts their words."""
-    return text if text.isascii() else _ONE_CJK.sub(r" \g<0> ", text)
-
-
 def _terms(index: sqlite3.Connection, words: list[str]) -> list[_Term]:
     """The words with where they stand; of a long question only the rarest that stand anywhere."""
     total: int = index.execute("SELECT count(*) FROM passage").fetchone()[0]
     terms = []
     for word in words:
-        query = f'"{_apart(word).strip()}"'
+        query = f'"{apart(word).strip()}"'
         rows = frozenset(row for (row,) in index.execute("SELECT rowid FROM word WHERE word MATCH ?", (query,)))
         weight = math.log(1 + (total - len(rows) + 0.5) / (len(rows) + 0.5))
         terms.append(_Term(word=word, query=query, rows=rows, weight=weight))

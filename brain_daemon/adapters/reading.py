@@ -23,7 +23,7 @@ from brain_daemon.model.cleaning import clean_text
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.expression import fault_in
 from brain_daemon.model.interface import ErrorRule, OutputFormat, OutputRules
-from brain_daemon.model.outcome import Failed, FailureKind, Usage
+from brain_daemon.model.outcome import Failed, FailureKind, QuotaReport, Usage
 from brain_daemon.model.reset_time import number_in, reset_instant, wait_seconds
 
 TAIL_CHARACTERS = 16 * 1024
@@ -53,6 +53,7 @@ class Reading:
     client_session: str | None = None
     failure: Failed | None = None
     warnings: tuple[str, ...] = ()
+    reports: tuple[QuotaReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Reader:
             failure=None if ok else self._failure(run, now, zone),
             model=_words(run.ask(self.rules.model)),
             client_session=_words(run.ask(self.rules.client_session)),
+            reports=tuple(self._reports(run, now, zone)),
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
@@ -108,6 +110,19 @@ class Reader:
             missing = (name for name, value in found.items() if value is None)
             run.warnings.extend(f"`{wanted[name]}` ({name}) found nothing in the output" for name in missing)
         return found
+
+    def _reports(self, run: Run, now: float, zone: tzinfo) -> Iterator[QuotaReport]:
+        """What the program says of its own quotas; one that it does not speak of this time is left out."""
+        for rule in self.rules.limits:
+            report = QuotaReport(
+                name=rule.name,
+                utilisation=number_in(run.ask(rule.utilisation)),
+                used=_amount(run.ask(rule.used)),
+                limit=_amount(run.ask(rule.limit)),
+                resets_at=reset_instant(run.ask(rule.resets_at), now=now, zone=zone),
+            )
+            if report.utilisation is not None or report.used is not None:
+                yield report
 
     def _failure(self, run: Run, now: float, zone: tzinfo) -> Failed:
         tail = run.over(_tail_of(run.root))
@@ -145,6 +160,8 @@ def compile_rules(rules: OutputRules) -> Reader:
 def _expressions(rules: OutputRules) -> Iterator[str | None]:
     yield from (rules.ok, rules.text, rules.cost_usd, rules.model, rules.client_session)
     yield from (expression for _name, expression in rules.usage)
+    for one in rules.limits:
+        yield from (one.utilisation, one.used, one.limit, one.resets_at)
     for rule in rules.errors:
         yield from (rule.when, rule.message, rule.resets_at, rule.retry_after)
 
@@ -240,6 +257,11 @@ def _usd(value: object, warnings: list[str]) -> Decimal | None:
         warnings.append(f"cost_usd is not a price: {str(value)[:80]}")
         return None
     return usd
+
+
+def _amount(value: object) -> Decimal | None:
+    number = number_in(value)
+    return None if number is None else Decimal(str(number))
 
 
 def _wait(value: object, now: float) -> float | None:

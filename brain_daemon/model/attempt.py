@@ -17,6 +17,7 @@ from brain_daemon.model.outcome import (
     Interrupted,
     Mode,
     Outcome,
+    QuotaReport,
     Reason,
     Status,
     Succeeded,
@@ -165,6 +166,7 @@ def encode_ended(ended: Ended) -> str:
             "files": ended.files,
             "survivors": ended.survivors,
             "warnings": ended.warnings,
+            **({"reports": [_encode_report(one) for one in ended.reports]} if ended.reports else {}),
         },
         ensure_ascii=True,
     )
@@ -195,6 +197,23 @@ def decode_ended(text: str) -> Ended:
         files=tuple(data["files"]),
         survivors=tuple(data["survivors"]),
         warnings=tuple(data["warnings"]),
+        reports=tuple(_decode_report(one) for one in data.get("reports", ())),
+    )
+
+
+def _encode_report(report: QuotaReport) -> list[Any]:
+    used, limit = (None if amount is None else str(amount) for amount in (report.used, report.limit))
+    return [report.name, report.utilisation, used, limit, report.resets_at]
+
+
+def _decode_report(values: list[Any]) -> QuotaReport:
+    name, utilisation, used, limit, resets_at = values
+    return QuotaReport(
+        name=name,
+        utilisation=utilisation,
+        used=None if used is None else Decimal(used),
+        limit=None if limit is None else Decimal(limit),
+        resets_at=resets_at,
     )
 
 

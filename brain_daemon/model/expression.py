@@ -5,7 +5,7 @@ null, so a misspelled name would stay unseen for ever. That is why names are che
 a fault is a sentence. Who must agree: adapters/expressions.py defines exactly the functions of OWN_FUNCTIONS.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jmespath
@@ -37,13 +37,16 @@ _READS_FIRST_CHILD = frozenset(
 _READS_NOTHING = frozenset({"literal", "identity", "current", "expref", "index", "slice"})
 
 
-def fault_in(expression: str) -> str | None:
-    """What is wrong with an expression, with the place and the next step; None where nothing is."""
+def fault_in(expression: str, roots: Collection[str] | None = ROOT) -> str | None:
+    """What is wrong with an expression, with the place and the next step; None where nothing is.
+
+    `roots` are the names of the root object; with None the caller judges names itself, by `paths_in`.
+    """
     if len(expression) > MAX_CHARACTERS:
         return f"it has {len(expression):,} characters, and {MAX_CHARACTERS:,} are allowed; write it shorter"
     try:
         tree = jmespath.compile(expression).parsed
-        return next(_misuse(tree), None) or _unknown_root(tree)
+        return next(_misuse(tree), None) or (_unknown_root(tree, roots) if roots is not None else None)
     except JMESPathError as error:
         return _syntax(expression, error)
     except RecursionError:
@@ -98,16 +101,39 @@ def _bad_pattern(pattern: object) -> Iterator[str]:
         yield f"the regular expression `{pattern}` does not compile: {error}"
 
 
-def _unknown_root(tree: Mapping[str, Any]) -> str | None:
-    unknown = next((name for name in _root_names(tree) if name not in ROOT), None)
-    return unknown and f"`{unknown}` is not one of {', '.join(ROOT)}; what the program printed is under `out`"
+def paths_in(expression: str) -> tuple[tuple[str, ...], ...]:
+    """The names an expression looks up in the root object, each with the plain names it looks up in them; () for no JMESPath."""
+    try:
+        return tuple(dict.fromkeys(_paths(jmespath.compile(expression).parsed)))
+    except (JMESPathError, RecursionError):
+        return ()
 
 
-def _root_names(tree: Mapping[str, Any]) -> Iterator[str]:
-    """The names an expression looks up in the root object; what it looks up deeper depends on what was printed."""
-    if tree["type"] == "field":
-        yield tree["value"]
+def _unknown_root(tree: Mapping[str, Any], roots: Collection[str]) -> str | None:
+    unknown = next((path[0] for path in _paths(tree) if path[0] not in roots), None)
+    return unknown and f"`{unknown}` is not one of {', '.join(roots)}; what the program printed is under `out`"
+
+
+def _paths(tree: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """What an expression looks up in the root object; what it looks up below depends on what is found there."""
+    plain = _plain_path(tree)
+    if plain:
+        yield plain
     elif tree["type"] not in _READS_NOTHING:
         children = tree["children"][:1] if tree["type"] in _READS_FIRST_CHILD else tree["children"]
         for child in children:
-            yield from _root_names(child)
+            yield from _paths(child)
+
+
+def _plain_path(tree: Mapping[str, Any]) -> tuple[str, ...]:
+    """The plain names that `a.b.c` begins with; () for anything that begins otherwise."""
+    if tree["type"] == "field":
+        return (tree["value"],)
+    if tree["type"] != "subexpression":
+        return ()
+    path = _plain_path(tree["children"][0])
+    for child in tree["children"][1:] if path else ():
+        if child["type"] != "field":
+            break
+        path += (child["value"],)
+    return path

@@ -132,16 +132,21 @@ def _next_line(lines: Sequence[str], at: int | None, part: str | int) -> int | N
     return next((number for number in range(start, len(lines)) if key.search(lines[number])), None)
 
 
-def _malformed(fault: ErrorDetails, others: int, text: str) -> Malformed:
+def fault_of(fault: ErrorDetails) -> tuple[Place, str]:
+    """Where a fault of a form stands, and what is wrong in a sentence."""
     place = tuple(part for part in fault["loc"] if part != "[key]")
+    field = dotted(place)
+    if fault["type"] == "missing":
+        return place, f"`{field}` is missing: add it"
+    if fault["type"] == "value_error":
+        return place, f"`{field}`: {fault['ctx']['error']}" if field else str(fault["ctx"]["error"])
+    return place, f"`{field}` is {_shown(fault['input'])}, but must be {_allowed(fault)}"
+
+
+def _malformed(fault: ErrorDetails, others: int, text: str) -> Malformed:
+    place, message = fault_of(fault)
     field, allowed = dotted(place), _allowed(fault)
     found = None if fault["type"] == "missing" else _shown(fault["input"])
-    if fault["type"] == "missing":
-        message = f"`{field}` is missing: add it"
-    elif fault["type"] == "value_error":
-        message = f"`{field}`: {fault['ctx']['error']}" if field else str(fault["ctx"]["error"])
-    else:
-        message = f"`{field}` is {found}, but must be {allowed}"
     message += f" (and {others} more below)" if others else ""
     line = line_of(text, place[:-1] if fault["type"] == "missing" else place)
     return Malformed(message, line=line, field=field or None, found=found, allowed=allowed)

@@ -219,6 +219,17 @@ class ErrorRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRule:
+    """Where a program tells how much of its own quota `name` is used: a share from 0 to 1, or `used` of `limit`; each JMESPath."""
+
+    name: str
+    utilisation: str | None = None
+    used: str | None = None
+    limit: str | None = None
+    resets_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRules:
     """How to read what came out; each value is a JMESPath expression over {out, err, stdout, stderr, exit_code, signal}.
 
@@ -234,6 +245,7 @@ class OutputRules:
     cost_scope: Scope = "run"
     model: str | None = None
     client_session: str | None = None
+    limits: tuple[LimitRule, ...] = ()
     errors: tuple[ErrorRule, ...] = ()
 
 

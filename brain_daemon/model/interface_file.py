@@ -39,6 +39,7 @@ from brain_daemon.model.interface import (
     InterfaceType,
     Invoke,
     InvokeKind,
+    LimitRule,
     Limits,
     OutputFormat,
     OutputRules,
@@ -385,6 +386,10 @@ def _output(form: InterfaceForm, text: str) -> OutputRules:
         cost_scope=given.cost_scope,
         model=given.model,
         client_session=given.client_session,
+        limits=tuple(
+            LimitRule(name=name, utilisation=one.utilisation, used=one.used, limit=one.limit, resets_at=one.resets_at)
+            for name, one in given.limits.items()
+        ),
         errors=tuple(
             ErrorRule(
                 kind=rule.kind,
@@ -407,6 +412,7 @@ def _default_format(given: OutputForm, text: str) -> OutputFormat:
         given.model,
         given.client_session,
         *(value for _name, value in given.usage),
+        *(value for one in given.limits.values() for _name, value in one),
     )
     if any(re.search(r"\bout\b", expression or "") for expression in expressions):
         raise _fault(

@@ -349,6 +349,17 @@ class UsageForm(Form):
     requests: Expression | None = None
 
 
+class LimitReportForm(Form):
+    """Where the program tells how much of one of its quotas is used: a share, or so much of so much."""
+
+    utilisation: Expression | None = Field(default=None, description="a share from 0 to 1")
+    used: Expression | None = None
+    limit: Expression | None = None
+    resets_at: Expression | None = Field(
+        default=None, description="an epoch, an ISO time, a clock time such as 11:29pm (UTC), or a duration"
+    )
+
+
 class OutputForm(Form):
     """How to read what came out: JMESPath over {out, err, stdout, stderr, exit_code, signal}."""
 
@@ -365,6 +376,10 @@ class OutputForm(Form):
     cost_scope: Annotated[Scope, BeforeValidator(worded)] = "run"
     model: Expression | None = None
     client_session: Expression | None = None
+    limits: dict[str, LimitReportForm] = Field(
+        default_factory=dict,
+        description="what the program itself says of its quotas, by length (5h, week) or by its own word (five_hour)",
+    )
 
 
 class ErrorRuleForm(Form):

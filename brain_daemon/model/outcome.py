@@ -141,6 +141,20 @@ Outcome = Succeeded | Failed | TimedOut | Cancelled | Interrupted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaReport:
+    """What a client said of its quota `name` (`five_hour`, `weekly`; empty where it named none): a share from 0 to 1, or so much of so much.
+
+    `resets_at` is epoch seconds.
+    """
+
+    name: str
+    utilisation: float | None = None
+    used: Decimal | None = None
+    limit: Decimal | None = None
+    resets_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """One ended attempt, as the adapter reports it; times are epoch seconds, the duration is monotonic."""
 
@@ -156,3 +170,4 @@ class Ended:
     files: tuple[str, ...] = ()
     survivors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reports: tuple[QuotaReport, ...] = ()

@@ -14,7 +14,8 @@ from typing import Any
 
 from brain_daemon.model import ids
 from brain_daemon.model.frontmatter import Bounds, Malformed, Parts, load_lines, split
-from brain_daemon.model.spellings import FIELD_OF, FOREIGN, QUEUE_MARKS, SOFT, squeezed, type_for
+from brain_daemon.model.outcome import Mode
+from brain_daemon.model.spellings import FIELD_OF, FOREIGN, QUEUE_MARKS, SOFT, WEIGHED, squeezed, type_for
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.model.task_fields import RULES, PlaceholderError
 from brain_daemon.model.task_text import check_filled, one_line, title_of
@@ -196,7 +197,9 @@ class _Keys:
             if name is None:
                 self._keep(key, value)
             elif not _is_empty(value):
-                self._take(key, name, _queue_priority(value) if from_queue and name == "priority" else value)
+                self._take(
+                    key, _meant(name, value), _queue_priority(value) if from_queue and name == "priority" else value
+                )
 
     def _take(self, key: str, name: str, value: Any) -> None:
         try:
@@ -255,6 +258,12 @@ def _id_first(item: tuple[str, str | None]) -> bool:
     return item[1] != "id"
 
 
+def _meant(name: str, value: Any) -> str:
+    """The field behind a key that stands for two: `prefer: speed` weighs, `prefer: codex` names an interface."""
+    weighs = isinstance(value, str) and value.strip().lower() in WEIGHED
+    return "preferred_interface" if name == "prefer" and not weighs else name
+
+
 def _is_empty(value: Any) -> bool:
     return value == [] or (isinstance(value, str) and not value.strip())
 
@@ -269,11 +278,21 @@ def _queue_priority(value: Any) -> Any:
 _AS_READ = frozenset(RULES) - {"id", "title", "type", "timeout", "retries", "status", "draft", "assignee"}
 
 
+def _title(fields: dict[str, Any], text: str, first_line: int) -> str:
+    """The task's title; a template nobody has filled in is refused. What this program has put together from outputs is none."""
+    given = one_line(fields.get("title", ""))
+    if given and fields.get("mode", Mode.DAEMON) is not Mode.DAEMON:
+        return given
+    title = title_of(text, first_line) or given
+    if "workflow" not in fields:
+        check_filled(text, title, first_line)
+    return title
+
+
 def _spec(file: _File, parts: Parts, keys: _Keys, vocabulary: Vocabulary) -> TaskSpec:
     fields = keys.fields
     text = parts.body.decode()
-    title = title_of(text, parts.body_line) or one_line(fields.get("title", ""))
-    check_filled(text, title, parts.body_line)
+    title = _title(fields, text, parts.body_line)
     known: dict[str, Any] = {key: value for key, value in fields.items() if key in _AS_READ}
     known.setdefault("attempts", fields.get("retries"))
     task_id = fields.get("id") or file.slug

@@ -12,6 +12,7 @@ from brain_daemon.model.interface_form import ALSO, InterfaceForm
 from brain_daemon.model.routing_table import RoutingForm
 from brain_daemon.model.task import OnLimit, Permissions, Priority
 from brain_daemon.model.task_fields import MAX_ATTEMPTS, RULES, Rule
+from brain_daemon.model.workflow_form import OPTIONS, WorkflowForm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -53,6 +54,14 @@ def interface_schema() -> dict[str, Any]:
 def routing_schema() -> dict[str, Any]:
     """The schema of the front matter of context/routing.md."""
     return {"$schema": DIALECT, **RoutingForm.model_json_schema(), "title": "The routing table"}
+
+
+def workflow_schema() -> dict[str, Any]:
+    """The schema of a file in brain/workflows/; the keys may stand under `workflow:` as well."""
+    schema = {"$schema": DIALECT, **WorkflowForm.model_json_schema(), "title": "A workflow"}
+    step = schema["$defs"]["StepForm"]["properties"]
+    step |= {name: _task_property(name, RULES[name]) for name in OPTIONS}
+    return schema
 
 
 def _task_property(name: str, rule: Rule) -> dict[str, Any]:

@@ -14,7 +14,8 @@ _OTHER_NAMES: dict[str, str] = {
     "type": "category task_type kind",
     "requires": "require required_capabilities capabilities capability needs",
     "interface": "",
-    "preferred_interface": "prefer prefers preferred platform_hint platform interface_hint",
+    "preferred_interface": "prefers preferred platform_hint platform interface_hint",
+    "prefer": "",
     "model": "model_hint",
     "timeout": "timeout_seconds time_limit max_duration",
     "depends_on": "depends deps dependencies dependency after blocked_by",
@@ -36,9 +37,15 @@ _OTHER_NAMES: dict[str, str] = {
     "never": "never_interfaces exclude",
     "status": "state",
     "draft": "",
+    "mode": "",
+    "workflow": "",
     "assignee": "assigned assigned_to",
     "result": "",
 }
+
+
+WEIGHED = frozenset({"cost", "quality", "speed"})
+"""What `prefer` may weigh; any other word after it is the name of an interface."""
 
 
 def squeezed(key: str) -> str:
@@ -64,7 +71,7 @@ FOREIGN = frozenset(squeezed(key) for key in _FOREIGN_NAMES.split())
 
 # These are written by hand or by other tools for people; what we cannot read in them is no reason to refuse the task.
 SOFT = frozenset(
-    squeezed(key) for key in ("created_at", "created_date", "date_created", "date", "scheduled", "assignee")
+    squeezed(key) for key in ("created_at", "created_date", "date_created", "date", "scheduled", "assignee", "mode")
 )
 
 READY = frozenset({"ready", "todo", "to_do", "pending", "open", "new", "queued", "not_started", "planned", "backlog"})

@@ -3,9 +3,13 @@
 A Rejection is reported (the task fails as malformed, with the line and what to change) and stops nothing else.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
+
+from brain_daemon.model.outcome import Mode
 
 
 class Priority(StrEnum):
@@ -18,6 +22,14 @@ class OnLimit(StrEnum):
     WAIT = "wait"
     FALLBACK = "fallback"
     ASK = "ask"
+
+
+class Prefer(StrEnum):
+    """What counts besides success among interfaces of one rung."""
+
+    COST = "cost"
+    QUALITY = "quality"
+    SPEED = "speed"
 
 
 class Permissions(StrEnum):
@@ -48,6 +60,7 @@ class TaskSpec:
     requires: tuple[str, ...] = ()
     interface: str | None = None
     preferred_interface: str | None = None
+    prefer: Prefer | None = None
     model: str | None = None
     timeout_seconds: float | None = None
     depends_on: tuple[str, ...] = ()
@@ -67,6 +80,8 @@ class TaskSpec:
     local_only: bool = False
     never: tuple[str, ...] = ()
     draft: bool = False
+    mode: Mode = Mode.DAEMON
+    workflow: str | Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     extra: tuple[tuple[str, object], ...] = ()
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from brain_daemon.model import ids
+from brain_daemon.model.outcome import Mode
 from brain_daemon.model.quantities import (
     DURATION_ALLOWED,
     FLAG_ALLOWED,
@@ -22,7 +23,7 @@ from brain_daemon.model.quantities import (
     parse_money,
 )
 from brain_daemon.model.spellings import DRAFT, READY, STATUS_ALLOWED
-from brain_daemon.model.task import OnLimit, Permissions, Priority
+from brain_daemon.model.task import OnLimit, Permissions, Prefer, Priority
 
 MAX_WORD_LENGTH = 200
 MAX_ATTEMPTS = 100
@@ -162,6 +163,21 @@ def _priority(value: Any) -> Priority:
     return Priority(_word(value).lower())
 
 
+def _prefer(value: Any) -> Prefer:
+    return Prefer(_word(value).lower())
+
+
+def _mode(value: Any) -> Mode:
+    return Mode(_word(value).lower())
+
+
+def _workflow(value: Any) -> Any:
+    """The name of a workflow's file, or a map that says more; policy and service judge what is in it."""
+    if isinstance(value, dict) and value:
+        return value
+    return _line(value)
+
+
 def _on_limit(value: Any) -> OnLimit:
     return OnLimit(_word(value).lower())
 
@@ -226,6 +242,7 @@ RULES: dict[str, Rule] = {
     "requires": Rule(read=_names, allowed="a list of names, such as [code_execution, file_ops]", many=True),
     "interface": Rule(read=_interface, allowed=_INTERFACE_ALLOWED),
     "preferred_interface": Rule(read=_interface, allowed=_INTERFACE_ALLOWED),
+    "prefer": Rule(read=_prefer, allowed="cost, quality or speed"),
     "model": Rule(read=_word, allowed="the name of one model, such as sonnet"),
     "timeout": Rule(read=_duration, allowed=DURATION_ALLOWED),
     "depends_on": Rule(read=_references, allowed=_IDS_ALLOWED, many=True),
@@ -247,5 +264,10 @@ RULES: dict[str, Rule] = {
     "never": Rule(read=_names, allowed="a list of interfaces, such as [codex]", many=True),
     "status": Rule(read=_is_draft, allowed=STATUS_ALLOWED),
     "draft": Rule(read=_flag, allowed=FLAG_ALLOWED),
+    "mode": Rule(read=_mode, allowed="daemon, batch, workflow or request"),
+    "workflow": Rule(
+        read=_workflow,
+        allowed="the name of a file in brain/workflows/, or a map with `steps` or with `use` and `params`",
+    ),
     "assignee": Rule(read=_assignee, allowed="a name"),
 }

@@ -1,14 +1,15 @@
 """May a routed task start now, and on which interface; if not, until when or until what.
 
-Along the ranking the first interface with room is taken, within two bounds. The rung never rises above that of the first choice
-(more money is spent only where `on_limit: fallback` says so; where the first choice is itself paid, nothing cheaper could do it), and
-a last resort is taken only where the first choice is one: a task waits for a good interface rather than going to a poor one.
+Along the ranking the first interface with room is taken, within two bounds. It never comes to cost money that the first choice
+would not have cost, except where `on_limit: fallback` or a person's answer says so: from a free rung a task may go to a
+subscription, and to a paid one only if its first choice is paid itself, so that nothing cheaper could do it. And a last resort
+is taken only where the first choice is one: a task waits for a good interface rather than going to a poor one.
 
 The counts are given; whoever keeps them counts running attempts too and sums over the interfaces of one account.
 Nothing fails here: no room is the value `Hold`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
@@ -24,11 +25,15 @@ _DEAR = frozenset({Tier.PAID, Tier.FALLBACK})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """Room for attempts: free ones in the whole brain, running ones by interface, and the cap for an interface that declares none."""
+    """Room for attempts: free ones in the whole brain, running ones by interface, and the cap for an interface that declares none.
+
+    `caps` are what an interface bears at present, where that is less than it declares.
+    """
 
     total_free: int
     running: Mapping[str, int] = field(default_factory=dict)
     per_interface: int | None = None
+    caps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,22 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shut:
+    """Why an interface takes this task not now, though it has a slot. `until` is epoch seconds, None: until something is done.
+
+    `dearer`: the person allows dearer interfaces meanwhile.
+    """
+
+    why: str
+    until: float | None = None
+    dearer: bool = False
+
+
+Closed = Callable[[Ranked], Shut | None]
+"""Says of an interface with a free slot whether it is shut for this task; asked in the order of the ranking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """It may start on this interface now."""
 
@@ -65,22 +86,35 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """It waits. `until` is epoch seconds when trying again makes sense, None: when something ends. `ask`: the person may be asked."""
+    """It waits. `until` is epoch seconds when trying again makes sense, None: when something ends. `ask`: the person may be asked.
+
+    `shut`: some interface has a slot for it and is shut, so no end of another task need free it. `dearer`: of one of these the
+    person has said that dearer ones may be used meanwhile.
+    """
 
     reason: str
     until: float | None = None
     ask: bool = False
+    shut: bool = False
+    dearer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Full:
-    """Why an interface has no room, and when it may have."""
+    """Why an interface has no room, and when it may have; `shut` where that is no matter of slots."""
 
     why: str
     until: float | None = None
+    shut: bool = False
+    dearer: bool = False
 
 
 NOTHING_USED = Used()
+
+
+def nothing_shut(_: Ranked) -> Shut | None:
+    """For whoever knows of no limits but those in `Used`."""
+    return None
 
 
 def admit(
@@ -91,6 +125,7 @@ def admit(
     used: Mapping[str, Used] = MappingProxyType({}),
     on_limit: OnLimit = OnLimit.WAIT,
     paid_allowed: bool = True,
+    closed: Closed = nothing_shut,
 ) -> Start | Hold:
     """Start on the first interface of the ranking that has room, or hold. `now` and the instants in `used` are epoch seconds.
 
@@ -99,28 +134,45 @@ def admit(
     if slots.total_free <= 0:
         return Hold(reason="every slot of this brain is taken")
     full: list[tuple[str, _Full]] = []
-    for ranked in within_reach(choice, on_limit=on_limit):
-        no_room = _no_room(ranked, slots, used.get(ranked.name, NOTHING_USED), now, paid_allowed=paid_allowed)
+    for ranked in _in_turn(choice, on_limit, full):
+        no_room = _no_room(ranked, slots, used.get(ranked.name, NOTHING_USED), now, paid_allowed=paid_allowed) or _shut(
+            closed(ranked)
+        )
         if no_room is None:
             return Start(name=ranked.name, reason=_why(ranked, full), ranked=ranked)
         full.append((ranked.name, no_room))
     return _hold(full, ask=on_limit is OnLimit.ASK and _dearer(choice))
 
 
+def _in_turn(choice: Choice, on_limit: OnLimit, full: list[tuple[str, _Full]]) -> Iterator[Ranked]:
+    """The interfaces in reach; then the dearer ones, if the person allows them for all of those, which are `full` by then."""
+    seen = set()
+    for ranked in within_reach(choice, on_limit=on_limit):
+        seen.add(ranked.name)
+        yield ranked
+    if on_limit is not OnLimit.FALLBACK and full and all(one.dearer for _, one in full):
+        yield from (one for one in within_reach(choice, on_limit=OnLimit.FALLBACK) if one.name not in seen)
+
+
+def _shut(shut: Shut | None) -> _Full | None:
+    return None if shut is None else _Full(why=shut.why, until=shut.until, shut=True, dearer=shut.dearer)
+
+
 def within_reach(choice: Choice, *, on_limit: OnLimit = OnLimit.WAIT, tried: Collection[str] = ()) -> Iterator[Ranked]:
-    """The interfaces this task may go to, in order, without those already tried; the dearer ones last and only for `fallback`.
+    """The interfaces this task may go to, in order, without those already tried; the dearer ones last, paid ones only for `fallback`.
 
     The worker asks the same question when an attempt has failed: what comes out are the `remaining` of `policy.retry.after`.
     """
     first = choice.ranked[0]
     fit = [one for one in choice.ranked if one.name not in tried and (first.last_resort or not one.last_resort)]
     yield from (one for one in fit if one.rung <= first.rung)
-    if on_limit is OnLimit.FALLBACK:
-        yield from sorted((one for one in fit if one.rung > first.rung), key=lambda one: one.rung)
+    dearer = sorted((one for one in fit if one.rung > first.rung), key=lambda one: one.rung)
+    yield from (one for one in dearer if one.tier not in _DEAR or on_limit is OnLimit.FALLBACK)
 
 
 def _dearer(choice: Choice) -> bool:
-    return any(one.rung > choice.ranked[0].rung and not one.last_resort for one in choice.ranked)
+    first = choice.ranked[0]
+    return any(one.rung > first.rung and one.tier in _DEAR and not one.last_resort for one in choice.ranked)
 
 
 def _why(ranked: Ranked, full: list[tuple[str, _Full]]) -> str:
@@ -132,6 +184,8 @@ def _hold(full: list[tuple[str, _Full]], *, ask: bool) -> Hold:
         reason="; ".join(f"{name}: {one.why}" for name, one in full),
         until=min((one.until for _, one in full if one.until is not None), default=None),
         ask=ask,
+        shut=any(one.shut for _, one in full),
+        dearer=any(one.dearer for _, one in full),
     )
 
 
@@ -140,6 +194,7 @@ def _no_room(ranked: Ranked, slots: Slots, used: Used, now: float, *, paid_allow
         return _Full(why=f"{ranked.tier} interfaces are not allowed now")
     limits = ranked.limits
     cap = slots.per_interface if limits.concurrent is None else limits.concurrent
+    cap = slots.caps.get(ranked.name, cap)
     running = slots.running.get(ranked.name, 0)
     if cap is not None and running >= cap:
         return _Full(why=f"{running} of {cap} slots taken")

@@ -57,6 +57,17 @@ class Budget:
         """How the person would call it."""
         return f"the {self.scope} budget" if self.name is None else f"the budget of {self.scope} {self.name}"
 
+    def __str__(self) -> str:
+        """As `brain config` shows it: `day $5 hard`."""
+        words = (
+            self.scope.value,
+            self.name or "",
+            "" if self.usd is None else f"${self.usd}",
+            "" if self.tokens is None else f"{self.tokens:,} tokens",
+            "hard" if self.hard else "",
+        )
+        return " ".join(filter(None, words))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:

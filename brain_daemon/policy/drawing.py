@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from brain_daemon.policy.learning import WEIGHTS, Lesson, Prefer, scores
+from brain_daemon.model.task import Prefer
+from brain_daemon.policy.learning import WEIGHTS, Lesson, scores
 from brain_daemon.policy.routing import Choice, Ranked
 
 

@@ -117,14 +117,30 @@ def gather(
     `half_life_days` is how many days make evidence weigh half; None lets it weigh the same for ever.
     """
     known = {row.attempt_id: row for row in sorted(rows, key=lambda row: (row.timestamp, row.attempt_id))}
-    words = _words(verdicts)
-    newest = max((_day(row) for row in known.values()), default=0)
     counted: dict[tuple[str, str, int], Tally] = {}
-    for row in known.values():
+    count(counted, known.values(), words_of(verdicts), type_of)
+    newest = max((_day(row) for row in known.values()), default=0)
+    return faded(counted, newest, half_life_days)
+
+
+def count(
+    counted: dict[tuple[str, str, int], Tally],
+    rows: Iterable[CostRow],
+    words: Mapping[str, Verdict],
+    type_of: Callable[[str], str] = str,
+) -> None:
+    """Add attempts that are not in it yet to the sums by (type, interface, day); a day is its proleptic ordinal."""
+    for row in rows:
         if row.interface is not None:
-            key = (type_of(row.task_type or GENERAL_TYPE), row.interface, newest - _day(row))
+            key = (type_of(row.task_type or GENERAL_TYPE), row.interface, _day(row))
             counted[key] = counted.get(key, NOTHING).plus(tally_of(row, words.get(row.attempt_id)))
-    return _summed(counted, half_life_days)
+
+
+def faded(
+    counted: Mapping[tuple[str, str, int], Tally], newest: int, half_life_days: float | None = HALF_LIFE_DAYS
+) -> History:
+    """The history in the sums of `count`, as it looks on the day `newest`."""
+    return _summed({(kind, name, newest - day): tally for (kind, name, day), tally in counted.items()}, half_life_days)
 
 
 def judged(row: CostRow) -> bool | None:
@@ -162,7 +178,8 @@ def summed(pairs: Mapping[tuple[str, str], Tally]) -> History:
     return _summed({(*pair, 0): tally for pair, tally in pairs.items()}, None)
 
 
-def _words(verdicts: Iterable[Verdict]) -> Mapping[str, Verdict]:
+def words_of(verdicts: Iterable[Verdict]) -> Mapping[str, Verdict]:
+    """By attempt the word that counts: a person's before a proof's, the last before the first."""
     ordered = sorted(verdicts, key=lambda one: one.by is Judge.PERSON)
     return {one.attempt_id: one for one in ordered}
 

@@ -21,6 +21,7 @@ from enum import StrEnum
 from brain_daemon.model.interface import DEFAULT, CostSpec, InterfaceSpec
 from brain_daemon.model.outcome import Usage
 from brain_daemon.model.routing_table import RoutingTable
+from brain_daemon.model.task import Prefer
 from brain_daemon.policy import chance
 from brain_daemon.policy.eligibility import expected_success, other_trade
 from brain_daemon.policy.evidence import NO_HISTORY, NOTHING, History, Tally
@@ -43,14 +44,6 @@ class Learn(StrEnum):
     OFF = "off"
     ORDER = "order"
     REORDER = "reorder"
-
-
-class Prefer(StrEnum):
-    """What counts besides success among interfaces of one rung."""
-
-    COST = "cost"
-    QUALITY = "quality"
-    SPEED = "speed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

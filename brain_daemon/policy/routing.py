@@ -55,7 +55,8 @@ class Ranked:
 
     `model` is None where neither task nor interface names one. `profile` is the key of `invoke.permissions` to run it with,
     None where the interface has no profiles. A `last_resort` is below the floor. `lesson` is what history taught, where it was
-    asked; `open` says that nothing but its rung gave it its place, so that a draw may order it among its equals.
+    asked; `open` says that nothing but its rung gave it its place, so that a draw may order it among its equals; `listed`
+    is its place in what routing.md names for the type, 0 the first, None where it does not name it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Ranked:
     limits: Limits = field(default_factory=Limits)
     lesson: Lesson | None = None
     open: bool = False
+    listed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,14 @@ def _ranked(question: Question, seat: _Seat, notes: tuple[str, ...]) -> Ranked:
         limits=spec.limits,
         lesson=seat.lesson,
         open=seat.place is _Place.OPEN and question.table.strategy is Strategy.LADDER,
+        listed=_place_in_table(question, seat),
     )
+
+
+def _place_in_table(question: Question, seat: _Seat) -> int | None:
+    if seat.place not in (_Place.BEST, _Place.FALLBACK):
+        return None
+    return seat.index if seat.place is _Place.BEST else len(question.best) + seat.index
 
 
 def _taught(seat: _Seat) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from brain_daemon.model.interface import DEFAULT, InterfaceSpec
 from brain_daemon.model.routing_table import Strategy
-from brain_daemon.model.task import OnLimit, Priority
-from brain_daemon.policy.learning import Learn, Prefer
+from brain_daemon.model.task import OnLimit, Prefer, Priority
+from brain_daemon.policy.learning import Learn
 from brain_daemon.policy.virtual_quota import WindowUse
 
 

@@ -31,7 +31,7 @@ from brain_daemon.record.plan import Change
 from brain_daemon.record.questions import merged as merged_questions
 from brain_daemon.record.questions import question_from, without_texts
 from brain_daemon.record.result import KEPT_OUT, Part, cost_row, outcome_message, part
-from brain_daemon.record.usage import InterfaceUsage, UsageView
+from brain_daemon.record.usage import FINDINGS, NO_FINDING, Finding, InterfaceUsage, UsageView, findings_from
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal, TaskRecord
 from brain_daemon.store.layout import Layout
@@ -94,6 +94,7 @@ class Filing:
         self._last_errors: dict[str, str] = {}
         self._questions: tuple[list[dict[str, Any]], Signature | None] | None = None
         self._answered: Signature | None = None
+        self._shelves = {path: _signature(path) for path in _shelves(layout)}
 
     def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt this process has just ended: spares reading it back. May be called from another thread."""
@@ -155,6 +156,8 @@ class Filing:
         paths += sorted(os.path.join(metrics, name) for name in os.listdir(metrics) if name.endswith(".json"))[-2:]
         paths += [os.path.join(self._layout.context, "usage.md")]
         paths += [os.path.join(self._layout.prompts, "answered.md")]
+        paths += [path for shelf in _shelves(self._layout) for path in _newest_on(shelf)]
+        paths += [path for area in ("knowledge", "context") for path in _pages_on(self._layout.inside(area, "pool"))]
         found = {self._layout.relative(path): data for path in paths if (data := _page(path))}
         asking = os.path.join(self._layout.prompts, "pending.md")
         return found | ({self._layout.relative(asking): without_texts(page)} if (page := _page(asking)) else {})
@@ -398,11 +401,15 @@ class Filing:
             self._tally.add(one.row, None if ended is None else ended.usage.requests)
         self._put_whole(self._layout.inside("logs", "metrics", f"{today}.json"), self._tally.render())
         used = self._tally.used()
+        found = findings_from(self._journal.get(FINDINGS))
         view = UsageView(
             updated=time.time(),
             day=today,
             state=self._daemon_state(),
-            interfaces=[_usage_of(s, used.get(s.spec.name), self._last_errors) for s in self._interfaces()],
+            interfaces=[
+                _usage_of(s, used.get(s.spec.name), self._last_errors, found.get(s.spec.name, NO_FINDING))
+                for s in self._interfaces()
+            ],
         )
         self._put_whole(os.path.join(self._layout.context, "usage.md"), usage.render(view))
 
@@ -425,12 +432,17 @@ class Filing:
         self._questions = (documents, _signature(path))
 
     def _note_answers(self) -> None:
-        """prompts/answered.md is written by whoever took the answer; git hears of it here."""
+        """prompts/answered.md, ratings and reports are written by whoever was told to; git hears of them here."""
         path = os.path.join(self._layout.prompts, "answered.md")
         signature = _signature(path)
         if signature != self._answered:
             self._answered = signature
             self._note([(path, _page(path))] if signature else [])
+        for shelf, before in self._shelves.items():
+            signature = _signature(shelf)
+            if signature != before:
+                self._shelves[shelf] = signature
+                self._note([(path, data) for path in _newest_on(shelf) if (data := _page(path))])
 
     def _put_whole(self, path: str, data: bytes) -> None:
         self._files.put(path, data, sync=False)
@@ -457,6 +469,21 @@ def _leads_elsewhere(folder: str, name: str) -> bool:
 def _names_of(attempt: Attempt, heading: str) -> tuple[str, str]:
     """The names of a recorded task: its own, and what stands beside a file that cannot hold its result."""
     return f"{attempt.task_id}.md", f"{attempt.task_id}.{heading}.md"
+
+
+def _shelves(layout: Layout) -> tuple[str, ...]:
+    """Folders with one page a day that others write."""
+    return layout.inside("logs", "ratings"), layout.inside("context", "reports")
+
+
+def _newest_on(shelf: str) -> list[str]:
+    return _pages_on(shelf)[-2:]
+
+
+def _pages_on(shelf: str) -> list[str]:
+    if not os.path.isdir(shelf):
+        return []
+    return [os.path.join(shelf, name) for name in sorted(os.listdir(shelf)) if not name.startswith(".")]
 
 
 def _read(path: str) -> bytes:
@@ -516,7 +543,7 @@ def _happening(one: Filed) -> activity.Happening:
 
 
 def _usage_of(
-    state: InterfaceState, used: tuple[int, int, int] | None, last_errors: Mapping[str, str]
+    state: InterfaceState, used: tuple[int, int, int] | None, last_errors: Mapping[str, str], found: Finding
 ) -> InterfaceUsage:
     messages, requests, tokens = used or (0, 0, 0)
     limit = state.spec.limits.messages_per_day
@@ -528,4 +555,7 @@ def _usage_of(
         limit_remaining=None if limit is None else max(0, limit - messages),
         last_error=last_errors.get(state.spec.name),
         status="available" if not state.why_not else f"offline: {state.why_not}",
+        breaker=found.breaker,
+        quota_used=None if found.fullest is None else found.fullest.share,
+        quota_resets_at=None if found.fullest is None else found.fullest.resets_at,
     )

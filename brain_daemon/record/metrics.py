@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from brain_daemon.model.cost_row import CostRow, Why
 from brain_daemon.model.outcome import FailureKind, Reason, Status
+from brain_daemon.policy.evidence import GENERAL_TYPE, QUALITY
 
 AVAILABILITY: frozenset[Why] = frozenset(
     {
@@ -27,19 +28,6 @@ AVAILABILITY: frozenset[Why] = frozenset(
         FailureKind.SESSION_UNKNOWN,
     }
 )
-QUALITY: frozenset[Why] = frozenset(
-    {
-        Reason.TOOL_FAILED,
-        Reason.TIMED_OUT,
-        Reason.VERIFICATION_FAILED,
-        FailureKind.PERMANENT,
-        FailureKind.CONTEXT_TOO_LONG,
-        FailureKind.TURN_LIMIT,
-        FailureKind.OUTPUT_LIMIT,
-        FailureKind.NOT_VERIFIED,
-    }
-)
-GENERAL_TYPE = "general"
 
 
 class Used(NamedTuple):

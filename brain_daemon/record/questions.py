@@ -70,6 +70,9 @@ class QuestionKind(StrEnum):
     ORIGIN = "origin"
     ASKED = "asked"
     AUTH = "auth"
+    ALERT = "alert"
+    QUOTA = "quota"
+    PRICE = "price"
 
 
 _OURS = re.compile(rf"##[ \t]+(?:{'|'.join(kind.value.replace('_', '-') for kind in QuestionKind)})-\S+[ \t]*")

@@ -70,6 +70,10 @@ class Recorder:
         """An attempt this process has just ended: spares reading it back. May be called from any thread."""
         self._filing.remember(attempt, task)
 
+    def keep(self, pages: Mapping[str, bytes]) -> None:
+        """Pages that others have written, for the next commit: path relative to the brain -> bytes. Any thread."""
+        self._outbox.put_wholes(pages)
+
     @property
     def why_owed(self) -> str | None:
         """Why git lacks what has ended, in words; None where it lacks nothing or is about to have it."""

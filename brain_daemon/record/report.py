@@ -6,6 +6,7 @@ is counted beside the sum. Each task counts once, by its newest row; what a pers
 Nothing fails.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -117,6 +118,60 @@ class Report:
         """The measures that do not meet their target: what an alert names."""
         return tuple(one for one in self.measures if one.met is False)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something about a report that a person wants to hear of: a figure above or below a bound. `text` is how it was written."""
+
+    text: str
+    key: str
+    bound: float
+    above: bool
+
+    def holds(self, found: "Report") -> float | None:
+        """The figure where it is beyond the bound; None where it is not, or there is no data."""
+        value = figures(found).get(self.key)
+        beyond = value is not None and (value > self.bound if self.above else value < self.bound)
+        return value if beyond else None
+
+
+def condition(text: str) -> Condition:
+    """A condition such as `completion_rate < 90%` or `cost_usd > 20`; ValueError says what is allowed."""
+    match = _CONDITION.fullmatch(text.strip())
+    if match is None or match["key"] not in FIGURES:
+        raise ValueError(
+            f"a figure, < or >, and a number, such as completion_rate < 90%; figures: {', '.join(FIGURES)}"
+        )
+    bound = float(match["bound"]) / (100 if match["percent"] else 1)
+    return Condition(text=text.strip(), key=match["key"], bound=bound, above=match["sign"] == ">")
+
+
+def figures(found: "Report") -> Mapping[str, float | None]:
+    """What a condition may ask of a report, by the names of `FIGURES`."""
+    told: dict[str, float | None] = {one.key: one.value for one in found.measures}
+    return told | {
+        "cost_usd": float(found.totals.known_usd),
+        "unknown_costs": float(found.totals.unknown),
+        "attempts": float(found.totals.rows),
+    }
+
+
+FIGURES = (
+    "routing_compliance",
+    "history_agreement",
+    "completion_rate",
+    "quota_used",
+    "overhead_mean_seconds",
+    "overhead_p50_seconds",
+    "overhead_p95_seconds",
+    "daemon_error_rate",
+    "failed_state_writes",
+    "override_rate",
+    "cost_usd",
+    "unknown_costs",
+    "attempts",
+)
+_CONDITION = re.compile(r"(?P<key>[a-z0-9_]+)\s*(?P<sign>[<>])\s*(?P<bound>\d+(?:\.\d+)?)\s*(?P<percent>%?)")
 
 WINDOW_TARGET = Target(bound=0.8, above=True)
 

@@ -11,13 +11,20 @@ The front matter is for programs (any YAML reader gives whole numbers as whole n
         quota_remaining: null
         last_error: null
         status: available
+        breaker: closed
+        quota_used: 0.62
+        quota_resets_at: "2026-11-20T22:00:00Z"
+
+`quota_used` is the share of its account's fullest quota, with what other brains and the client itself have told; the daemon finds it
+at each look at the folders and keeps it in the journal (`FINDINGS`), where `brain usage` reads it too.
 
 Written by the daemon as a whole, interfaces by name; the same view gives the same bytes. Reading is for people's tools
 and for tests: the daemon counts from the ledger. Failures: a file whose front matter cannot be read is `Malformed`.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +32,53 @@ from brain_daemon.model import frontmatter
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.record.wording import markdown, utc, yaml_text
 
-_HEADINGS = ("Interface", "Status", "Messages", "Requests", "Tokens", "Limit left", "Quota left", "Last error")
-_NUMERIC = range(2, 7)
+FINDINGS = "findings"
+"""The key in the journal under which the daemon keeps a `Finding` for each interface that has one."""
+
+_HEADINGS = (
+    "Interface",
+    "Status",
+    "Breaker",
+    "Messages",
+    "Requests",
+    "Tokens",
+    "Limit left",
+    "Quota left",
+    "Quota used",
+    "Last error",
+)
+_NUMERIC = range(3, 9)
 _COUNTS = ("messages_today", "requests_today", "tokens_today", "limit_remaining", "quota_remaining")
+_SHARE = re.compile(r"[0-9.]{1,12}(e[+-]?[0-9]{1,3})?")
+_SAID = ("breaker", "quota_used", "quota_resets_at")
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaUse:
+    """One quota of an interface's account: its name in words, the share used, when it has room again (epoch seconds)."""
+
+    quota: str
+    share: float
+    resets_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What the daemon last found of an interface; `slots` is None where it bears as many as it declares."""
+
+    breaker: str = "closed"
+    why: str = ""
+    quotas: tuple[QuotaUse, ...] = ()
+    slots: int | None = None
+
+    @property
+    def fullest(self) -> QuotaUse | None:
+        """The quota that will hold up work first."""
+        return max(self.quotas, key=lambda one: one.share, default=None)
+
+
+NO_FINDING = Finding()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +87,8 @@ class InterfaceUsage:
 
     `messages_today` are tasks sent, `requests_today` the requests they took at the provider. `limit_remaining` is what
     is left of messages_per_day, `quota_remaining` of the tightest quota window, in that window's unit; None is: no such limit,
-    or not told. `status` is the daemon's finding, not what the interface's file says.
+    or not told. `status` is the daemon's finding, not what the interface's file says. `quota_used` is a share, 1 is all;
+    `quota_resets_at` epoch seconds.
     """
 
     name: str
@@ -48,6 +99,9 @@ class InterfaceUsage:
     quota_remaining: int | None = None
     last_error: str | None = None
     status: str = "available"
+    breaker: str = "closed"
+    quota_used: float | None = None
+    quota_resets_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +132,42 @@ def parse(data: bytes) -> dict[str, Any]:
     return {**metadata, "interfaces": {name: _values(told) for name, told in named if isinstance(told, dict)}}
 
 
+def findings_to(findings: Mapping[str, Finding]) -> str:
+    """The findings as text for the journal; equal findings, equal text."""
+    return json.dumps(
+        {
+            name: [one.breaker, one.why, one.slots, [[q.quota, round(q.share, 4), q.resets_at] for q in one.quotas]]
+            for name, one in sorted(findings.items())
+        }
+    )
+
+
+def findings_from(text: str | None) -> dict[str, Finding]:
+    """The findings behind `findings_to`; none in anything else."""
+    try:
+        return {
+            name: Finding(
+                breaker=breaker,
+                why=why,
+                slots=slots,
+                quotas=tuple(QuotaUse(quota=q, share=float(share), resets_at=at) for q, share, at in quotas),
+            )
+            for name, (breaker, why, slots, quotas) in json.loads(text or "{}").items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
 def _values(told: dict[str, Any]) -> dict[str, Any]:
     """What is told of one interface: the reader gives text and leaves out what is null."""
-    values: dict[str, Any] = {**dict.fromkeys((*_COUNTS, "last_error", "status")), **told}
+    values: dict[str, Any] = {**dict.fromkeys((*_COUNTS, "last_error", "status", *_SAID)), **told}
     for name in _COUNTS:
         found = values[name]
         if isinstance(found, str) and _NUMBER.fullmatch(found):
             values[name] = int(found)
+    share = values["quota_used"]
+    if isinstance(share, str) and _SHARE.fullmatch(share):
+        values["quota_used"] = float(share)
     return values
 
 
@@ -98,6 +181,9 @@ def _block(usage: InterfaceUsage) -> str:
         f"    quota_remaining: {_whole(usage.quota_remaining)}\n"
         f"    last_error: {yaml_text(clean_line(usage.last_error)) if usage.last_error else 'null'}\n"
         f"    status: {yaml_text(clean_line(usage.status))}\n"
+        f"    breaker: {yaml_text(usage.breaker)}\n"
+        f"    quota_used: {'null' if usage.quota_used is None else f'{usage.quota_used:.4g}'}\n"
+        f"    quota_resets_at: {'null' if usage.quota_resets_at is None else yaml_text(utc(usage.quota_resets_at))}\n"
     )
 
 
@@ -109,11 +195,13 @@ def _cells(usage: InterfaceUsage) -> tuple[str, ...]:
     return (
         usage.name,
         markdown(usage.status),
+        usage.breaker,
         f"{usage.messages_today:,}",
         f"{usage.requests_today:,}",
         f"{usage.tokens_today:,}",
         "-" if usage.limit_remaining is None else f"{usage.limit_remaining:,}",
         "-" if usage.quota_remaining is None else f"{usage.quota_remaining:,}",
+        "-" if usage.quota_used is None else f"{usage.quota_used:.0%}",
         markdown(usage.last_error or "") or "-",
     )
 

@@ -30,7 +30,7 @@ from brain_daemon.store.journal import Hold
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look
 
-RESERVED = frozenset({"daemon", "person"})
+RESERVED = frozenset({"daemon", "person", "workflow"})
 """Claimants of our own; no agent may be called so."""
 
 _MOST_LEASES = 100_000
@@ -191,6 +191,8 @@ class _Desk:
             return f"it seems to contain a secret ({pending.finding}): take it out, or `brain release {pending.id}`"
         if pending.in_head and config.tasks_from_git == "hold" and task.sha256 not in self.intake.released:
             return f"it came with git and tasks_from_git is hold: `brain release {pending.id}` lets it start"
+        if task.workflow is not None:
+            return "it asks for the run of a workflow, which the daemon takes"
         if task.permissions is not None and WIDTH[task.permissions] > WIDTH[Permissions(config.permissions)]:
             return f"it asks for `permissions: {task.permissions}` and may have {config.permissions} here"
         return ""

@@ -16,11 +16,14 @@ from functools import partial
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.cleaning import clean_line, clean_text
 from brain_daemon.model.errors import Refused, StorageError, Transient, UserError
+from brain_daemon.policy.resuming import is_parked
 from brain_daemon.record import questions
 from brain_daemon.record.questions import ANSWER, Answer, Choice, Question, QuestionKind, append_answered, question_from
-from brain_daemon.service import inquiries
+from brain_daemon.service import inquiries, near_limit
 from brain_daemon.service.actions import approve, cancel, release, settle
 from brain_daemon.service.brain import Brain
+from brain_daemon.store.locks import claims
+from brain_daemon.store.queue import Queue
 from brain_daemon.store.reading import read_regular
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -82,9 +85,30 @@ def _effect(brain: Brain, question: Question, key: str, text: str) -> str:
         return cancel(brain, question.subject, "given up by a person")
     if question.kind is QuestionKind.APPROVAL:
         return _approve_as_asked(brain, question)
+    if question.kind is QuestionKind.ALERT:
+        brain.journal.set(inquiries.SEEN + question.id, "yes")
+        return f"{question.subject}: nothing more is said of it today"
     if question.kind is QuestionKind.AUTH:
         return f"{question.subject}: it is looked at again"
+    if question.kind is QuestionKind.QUOTA:
+        effect = f"{question.subject}: {near_limit.answered(brain.journal, question.id, key, time.time())}"
+        if key.startswith("paid"):
+            _unpark(brain, question.subject)
+        return effect
+    if question.kind is QuestionKind.PRICE:
+        brain.journal.set(f"price.answer.{question.subject}", key)
+        return f"{question.subject}: {'used without a known price' if key == 'allow' else 'not used'} under a budget"
     raise UserError(f"answering {question.id}: nothing is known of the choice {key!r}.")
+
+
+def _unpark(brain: Brain, interface: str) -> None:
+    """What waits for a reset of this interface may go elsewhere now: back to pending/, where it is judged anew."""
+    queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
+    with claims(brain.layout):
+        for one in brain.journal.newest_attempts():
+            waits = is_parked(one) and one.interface == interface and one.resume_at is not None
+            if waits and os.path.lexists(queue.active_path(one.task_id)):
+                queue.give_back(one.task_id, one.name)
 
 
 def _tell(brain: Brain, question: Question, text: str) -> str:

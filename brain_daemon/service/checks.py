@@ -91,6 +91,12 @@ class Checks:
         self._changed()
         return health
 
+    def vouches(self, spec: InterfaceSpec, health: Health) -> bool:
+        """Whether a look says that its login is good: one that passes although it was refused since proves nothing."""
+        watch = self._watches.get(spec.name)
+        refusals = 0 if watch is None else watch.refusals
+        return not health.why_not and (not refusals or (bool(spec.auth.check) and refusals == 1))
+
     def note_outcome(self, name: str, kind: FailureKind | None, now: float) -> None:
         """An attempt on this interface has ended: with this kind of failure, or well (None)."""
         watch = self._watches.get(name)

@@ -14,7 +14,7 @@ from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision, Lineage
 from brain_daemon.model.errors import StorageError
 from brain_daemon.model.ids import attempt_id
-from brain_daemon.model.outcome import Failed, Reason, TimedOut
+from brain_daemon.model.outcome import Failed, Mode, Reason, TimedOut
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.retry import is_blameless, is_transient
 from brain_daemon.service.brain import Brain
@@ -74,11 +74,13 @@ class Claimer:
             ranked=go.start.ranked,
             why=go.start.reason,
             attempt=attempt,
+            decided=go.start.name,
             notes=(*notes, *go.choice.warnings),
             history=earlier,
             tried={one.interface for one in earlier if one.interface and _is_settled(one)},
         )
-        job.ranked = next(self._worker.untried(job), job.ranked)
+        if job.ranked.name in job.tried:
+            job.ranked = next(self._worker.untried(job), job.ranked)
         job.attempt = self._worker.placed(job, attempt)
         return job
 
@@ -129,6 +131,7 @@ class Claimer:
             claimed_at=claimed_at,
             started_at=time.time(),
             origin="git" if pending.in_head else "local",
+            mode=task.mode if isinstance(task, TaskSpec) else Mode.DAEMON,
             lineage=lineage_of(self._brain.journal, task) if isinstance(task, TaskSpec) else Lineage(),
         )
 

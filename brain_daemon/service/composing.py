@@ -24,6 +24,7 @@ status: draft                       # nothing starts before this says ready
 # type: code                        # code, research, analysis, quick, file_operations, long_running, knowledge, ...
 # requires: [code_execution]        # capabilities; `brain interfaces` lists who offers what
 # preferred_interface: claude_code  # advice; `interface:` instead of it is binding
+# prefer: cost                      # cost, quality, speed: what counts besides success among equals
 # model: sonnet                     # a hint
 # timeout: 30m
 # depends_on: [other-task]          # starts when these have completed

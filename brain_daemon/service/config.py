@@ -6,6 +6,7 @@ brain.toml travels with the repository, so it may only narrow what `user_only` s
 Failures: a setting that cannot be read is a `UserError` that names the file, the key, what was found and what is allowed.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -16,7 +17,9 @@ from typing import Any
 import platformdirs
 
 from brain_daemon.model.errors import UserError
-from brain_daemon.model.quantities import parse_duration
+from brain_daemon.model.quantities import parse_duration, parse_money
+from brain_daemon.policy.budgets import Budget, Scope
+from brain_daemon.record.report import condition
 
 APPLICATION = "brain-daemon"
 
@@ -48,12 +51,30 @@ class Config:
     reserve_bytes: int
     on_no_interface: str
     on_limit: str
+    quota_question_at: float
+    quota_silence_seconds: float | None
+    quota_default: str
+    budgets: tuple[Budget, ...]
+    unknown_price: str
+    estimate_tokens: int
+    client_memory_bytes: int
+    learn: str
+    prefer: str
+    alerts: tuple[str, ...]
     tasks_from_git: str
     never: tuple[str, ...]
     local_only: bool
     permissions: str
     full_permissions: tuple[str, ...]
     secret_files: tuple[str, ...]
+    request_mode: str
+    session_gap_seconds: float
+    keep_sessions_seconds: float
+    memory_embedding: str
+    memory_model: str
+    memory_key: str
+    memory_tokens: int
+    handoff_tokens: int
     environment: Mapping[str, str]
 
 
@@ -156,9 +177,67 @@ def _one_of(*words: str) -> Callable[[Any], str]:
     return read
 
 
+def _share(value: Any) -> float:
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise ValueError("a share such as 90% or 0.9")
+    return share
+
+
+_BUDGET_KEYS = {"scope", "name", "usd", "tokens", "hard"}
+_BUDGET_FORM = (
+    'tables such as {scope = "day", usd = 5, hard = true}; scope is one of '
+    + ", ".join(Scope)
+    + ", and one of usd and tokens is needed"
+)
+
+
+def _budgets(value: Any) -> tuple[Budget, ...]:
+    try:
+        told = json.loads(value) if isinstance(value, str) else value
+        return tuple(map(_budget, told))
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise ValueError(_BUDGET_FORM) from None
+
+
+def _budget(told: Mapping[str, Any]) -> Budget:
+    usd, tokens, name = told.get("usd"), told.get("tokens"), told.get("name")
+    if told.keys() - _BUDGET_KEYS or (usd is None and tokens is None):
+        raise ValueError(_BUDGET_FORM)
+    return Budget(
+        scope=Scope(str(told["scope"])),
+        name=None if name is None else str(name),
+        usd=None if usd is None else parse_money(str(usd)),
+        tokens=None if tokens is None else _whole(tokens, 1),
+        hard=_truth(told.get("hard", False)),
+    )
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     items = value if isinstance(value, list) else str(value).split(",")
     return tuple(str(item).strip() for item in items if str(item).strip())
+
+
+def _word(value: Any) -> str:
+    return str(value).strip()
+
+
+def _embedding(value: Any) -> str:
+    word = str(value).strip()
+    if word not in ("auto", "words", "local", "chroma") and not word.startswith(("http://", "https://")):
+        raise ValueError("auto, words, local, chroma, or an address such as http://localhost:11434/api/embed")
+    return word
+
+
+def _conditions(value: Any) -> tuple[str, ...]:
+    found = _texts(value)
+    for text in found:
+        condition(text)
+    return found
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -194,6 +273,53 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "on_limit", _one_of("wait", "fallback", "ask"), "wait", "what a task does at a limit where it does not say"
     ),
+    Setting("quota_question_at", _share, 0.9, "share of a quota from which you are asked before the next task"),
+    Setting(
+        "quota_silence",
+        _optional_duration,
+        None,
+        "how long that question waits for you before `quota_default` answers it; none for as long as it takes",
+    ),
+    Setting(
+        "quota_default",
+        _one_of("wait", "go_on", "paid"),
+        "wait",
+        "the answer after that time, where you set one",
+    ),
+    Setting(
+        "budgets",
+        _budgets,
+        (),
+        "what you set aside, warned about from 80 % on: tables of scope, name, usd, tokens, hard",
+    ),
+    Setting(
+        "unknown_price",
+        _one_of("ask", "allow", "refuse"),
+        "ask",
+        "what happens under a budget in dollars where nobody knows the price",
+    ),
+    Setting("estimate_tokens", _count, 10_000, "size of a prompt from which `brain submit` shows what it may cost"),
+    Setting(
+        "client_memory",
+        _size,
+        650_000_000,
+        "memory that one command-line client of a model may need; no more are started than fit",
+    ),
+    Setting(
+        "learn",
+        _one_of("off", "order", "reorder"),
+        "order",
+        "what history may do: nothing, order what routing.md leaves open, also go before it where they disagree",
+    ),
+    Setting(
+        "prefer",
+        _one_of("cost", "quality", "speed"),
+        "cost",
+        "what counts besides success among equals, where the task does not say",
+    ),
+    Setting(
+        "alerts", _conditions, (), "conditions on today's report that are said in prompts/pending.md while they hold"
+    ),
     Setting(
         "tasks_from_git",
         _one_of("run", "hold"),
@@ -213,6 +339,25 @@ SETTINGS: tuple[Setting, ...] = (
         "full_permissions", _texts, (), "interfaces that a task may use with full permissions on this machine", True
     ),
     Setting("secret_files", _texts, (), "files whose text is a secret: it is kept out of everything written", True),
+    Setting(
+        "request_mode",
+        _one_of("auto", "directive", "orchestrated"),
+        "auto",
+        "how `brain request` and `brain hook` meet a request; auto decides from the moment",
+    ),
+    Setting("session_gap", _duration, 1800.0, "quiet time after which a request begins a new session"),
+    Setting("keep_sessions", _duration, 2_592_000.0, "how long a session is kept after its last request"),
+    Setting(
+        "memory_embedding",
+        _embedding,
+        "auto",
+        "what makes vectors of texts: auto, words, local, chroma, or the address of an endpoint",
+        True,
+    ),
+    Setting("memory_model", _word, "", "the model that an endpoint in `memory_embedding` is asked for", True),
+    Setting("memory_key", _word, "", "the variable that holds the key of that endpoint", True),
+    Setting("memory_tokens", _tally, 1500, "most tokens of what the pool finds in one prompt; 0 looks for nothing"),
+    Setting("handoff_tokens", _tally, 1000, "most tokens of the summary of one handoff in a prompt"),
 )
 _FIELDS = {
     "timeout": "timeout_seconds",
@@ -230,6 +375,10 @@ _FIELDS = {
     "log_size": "log_bytes",
     "reserve": "reserve_bytes",
     "keep_output": "keep_output_seconds",
+    "quota_silence": "quota_silence_seconds",
+    "client_memory": "client_memory_bytes",
+    "session_gap": "session_gap_seconds",
+    "keep_sessions": "keep_sessions_seconds",
 }
 _GRANTS = ("read", "write", "full")
 

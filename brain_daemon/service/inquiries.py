@@ -4,7 +4,11 @@ import time
 
 from brain_daemon.policy.routing import Nobody
 from brain_daemon.record.questions import ANSWER, Choice, Question, QuestionKind, question_id, question_to
+from brain_daemon.record.wording import utc
 from brain_daemon.store.journal import Journal
+
+SEEN = "seen_"
+"""Before the id of an alert in the journal's notes: the person has seen it."""
 
 
 def interrupted(task_id: str, attempt_id: str, text: str) -> Question:
@@ -100,6 +104,63 @@ def login(name: str, fault: str) -> Question:
         asked_at=time.time(),
         text=f"The login of {name} has expired or is missing: {fault}.\n\nTasks for it wait or go elsewhere until its check passes.",
         choices=(Choice(key="check", label="I have logged in: look again", command=f"brain interfaces check {name}"),),
+    )
+
+
+def quota(identity: str, interface: str, why: str, until: float | None) -> Question:
+    """A quota is nearly used up; asked once for its window, before the task that would pass the share of the settings."""
+    reset = "" if until is None else f" It has room again at {utc(until)}."
+    window, always = "until it resets", "always, from now on"
+    choices = (
+        ("go_on", f"Go on with {interface} {window}"),
+        ("wait", f"Wait {window}; tasks may go elsewhere for the same money or less"),
+        ("paid", f"Go on with paid interfaces {window}"),
+        ("go_on_always", f"Go on with {interface}, {always}"),
+        ("wait_always", f"Wait at this limit, {always}"),
+        ("paid_always", f"Go on with paid interfaces at this limit, {always}"),
+    )
+    return Question(
+        id=identity,
+        kind=QuestionKind.QUOTA,
+        subject=interface,
+        asked_at=time.time(),
+        text=f"{interface}: {why}.{reset}\n\nWithout an answer its tasks go elsewhere for the same money or less, or wait.",
+        choices=tuple(Choice(key=key, label=label, command=f"brain answer {identity} {key}") for key, label in choices),
+    )
+
+
+def price(interface: str, label: str, why: str) -> Question:
+    """A budget stands before an interface whose price nobody knows."""
+    identity = question_id(QuestionKind.PRICE, interface)
+    return Question(
+        id=identity,
+        kind=QuestionKind.PRICE,
+        subject=interface,
+        asked_at=time.time(),
+        text=f"{interface} falls under {label}, and {why}.",
+        choices=(
+            Choice(
+                key="allow", label=f"Use {interface} without a known price", command=f"brain answer {identity} allow"
+            ),
+            Choice(key="refuse", label=f"Do not use {interface} there", command=f"brain answer {identity} refuse"),
+        ),
+    )
+
+
+def price_answer(journal: Journal, interface: str) -> str | None:
+    """What the person has said of an interface without a known price: allow, refuse, or None."""
+    return journal.get(f"price.answer.{interface}")
+
+
+def alert(condition: str, value: float, day: str) -> Question:
+    """A condition of the setting `alerts` holds today; it goes by itself when it does not any more."""
+    return Question(
+        id=question_id(QuestionKind.ALERT, f"{condition} {day}"),
+        kind=QuestionKind.ALERT,
+        subject=condition,
+        asked_at=time.time(),
+        text=f"Today ({day}, UTC) `{condition}` holds: it is {value:.4g}. `brain report` shows the day.",
+        choices=(Choice(key="seen", label="I have seen it; say no more of it today", command="brain report"),),
     )
 
 

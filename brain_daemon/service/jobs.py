@@ -19,8 +19,8 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.dispatch import Dispatch, Fail, Go
+from brain_daemon.service.gate import Entrant, Gate
 from brain_daemon.service.intake import Intake
-from brain_daemon.service.meter import Meter
 from brain_daemon.service.parking import Parking
 from brain_daemon.service.roster import Roster
 from brain_daemon.service.worker import Job, Worker
@@ -42,7 +42,7 @@ class Jobs:
         intake: Intake,
         dispatch: Dispatch,
         roster: Roster,
-        meter: Meter,
+        gate: Gate,
         desk: Desk,
         worker: Worker,
         claimer: Claimer,
@@ -57,7 +57,8 @@ class Jobs:
         self._intake = intake
         self._dispatch = dispatch
         self._roster = roster
-        self._meter = meter
+        self._gate = gate
+        gate.running = self.by_interface
         self._desk = desk
         self._worker = worker
         self._claimer = claimer
@@ -78,14 +79,36 @@ class Jobs:
         jobs, ended = self._take(picks)
         for attempt, task in ended:
             self.close(attempt, task)
+        jobs = self._let_in(jobs)
         if not jobs:
             return
         for job in jobs:
             self.running[job.task.id.casefold()] = job
-            spec = self._roster.find(job.ranked.name)
-            if spec is not None:
-                self._meter.started(spec)
         self._spawn(self._begin(jobs))
+
+    def _let_in(self, jobs: list[Job]) -> list[Job]:
+        """Those that have room now that it is taken for good; the others, which another brain was faster than, go back."""
+        entrants = {
+            job.attempt.attempt_id: Entrant(attempt=job.attempt, task=job.task, spec=spec)
+            for job in jobs
+            if (spec := self._roster.find(job.ranked.name)) is not None
+        }
+        try:
+            refused = self._gate.enter(list(entrants.values()))
+        except StorageError as error:
+            for job in jobs:
+                self._take_back(job.attempt)
+            self._trouble(error)
+            return []
+        let_in = []
+        for job in jobs:
+            if job.attempt.attempt_id in refused:
+                self._take_back(job.attempt)
+                continue
+            if job.attempt.attempt_id in entrants:
+                job.attempt = self._gate.reserved(entrants[job.attempt.attempt_id])
+            let_in.append(job)
+        return let_in
 
     def close(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """A claimed task that ends without a start: its end is made durable."""
@@ -124,6 +147,7 @@ class Jobs:
         except Exception as error:  # noqa: BLE001 - whatever it is, none of these has started
             for job in jobs:
                 self.running.pop(job.task.id.casefold(), None)
+                self._give_up_room(job.attempt)
                 self._take_back(job.attempt)
             if isinstance(error, StorageError):
                 self._trouble(error)
@@ -132,6 +156,12 @@ class Jobs:
             return
         for job in jobs:
             self._spawn(self._carry(job))
+
+    def _give_up_room(self, attempt: Attempt) -> None:
+        try:
+            self._gate.given_back(attempt)
+        except StorageError as error:
+            _LOG.error("a reservation stands until the next start", extra={"action": "quota", "error": str(error)})
 
     async def _close(self, attempt: Attempt, task: TaskSpec | None) -> None:
         try:
@@ -168,6 +198,8 @@ class Jobs:
     def _after(self, job: Job, step: Step) -> None:
         match step:
             case Again(delay_seconds=delay):
+                if step.interface == "next":
+                    self._dispatch.tried[job.task.id.casefold()] = frozenset(job.tried)
                 self._dispatch.pauses[job.task.id.casefold()] = time.time() + delay
                 self._claimer.give_back(job.attempt)
                 self._rescan()
@@ -176,6 +208,8 @@ class Jobs:
                 self._record()
             case Park(until=until):
                 self._parking.add(job.attempt)
+                if self._gate.parked(job.task, job.ranked, job.choice):
+                    self._record()
                 if until is None:
                     asked = inquiries.asked(job.task.id, job.attempt.attempt_id, step.why)
                     inquiries.ask(self._brain.journal, asked)

@@ -63,6 +63,12 @@ class RateLimiter:
             verdict = self._take(line, requests, tokens)
         return self._entered(line, verdict, requests, tokens, task_id)
 
+    def wait_seconds(self, key: str, *, requests: int = 1, tokens: int = 0) -> float:
+        """How long it would be until so much could be taken; nothing is."""
+        line = self._line(key)
+        wait = self._would_wait(line, requests, tokens)
+        return max(_ONE_AFTER_SECONDS, wait) if line.waiting else wait
+
     async def acquire(
         self,
         key: str,

@@ -7,7 +7,7 @@ claiming) and tried again; a commit that is owed is tried again; anything else e
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.errors import BrainError
@@ -83,6 +83,13 @@ class RecorderThread:
             self.busy = True
             if self._waiting in (1, self._group_size):
                 self._to_file.notify()
+
+    def keep(self, pages: Mapping[str, bytes]) -> None:
+        """Pages of the brain that others have written, to be committed: path relative to the brain -> bytes. Any thread."""
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.keep(pages)
+            self.wake()
 
     def hurry(self) -> None:
         """Nothing else is about to end: what waits for company need not wait for long. Cheap to say again and again."""

@@ -21,7 +21,7 @@ _UNDECIDED_SECONDS = 0.05
 
 
 class Roster:
-    """`spawn` runs a coroutine beside the loop, `wake` wakes the loop."""
+    """`spawn` runs a coroutine beside the loop, `wake` wakes the loop; `vouched` hears of each check that an interface has passed."""
 
     def __init__(
         self, brain: Brain, spawn: Callable[[Coroutine[Any, Any, None]], object], wake: Callable[[], None]
@@ -31,6 +31,7 @@ class Roster:
         self._wake = wake
         self._fault = ""
         self._due = 0.0
+        self.vouched: Callable[[str], None] = lambda _: None
         self.registry: Registry = brain.registry()
         self.registry.await_checks = True
         self.registry.scan()
@@ -86,7 +87,8 @@ class Roster:
         return table
 
     async def _check(self, spec: InterfaceSpec) -> None:
-        await self._checks.run(spec)
+        if self._checks.vouches(spec, await self._checks.run(spec)):
+            self.vouched(spec.name)
 
     def _look_at_once(self) -> None:
         self.look_soon()

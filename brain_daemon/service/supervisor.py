@@ -25,7 +25,6 @@ from brain_daemon.adapters.http import HttpAdapter
 from brain_daemon.adapters.human import HumanAdapter
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
-from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import BrainError, Damaged, Occupied, StorageError
 from brain_daemon.model.interface import InvokeKind
 from brain_daemon.model.outcome import Failed, FailureKind, Outcome, Reason, Status
@@ -38,16 +37,21 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.dispatch import Dispatch
+from brain_daemon.service.gate import Gate
 from brain_daemon.service.intake import Intake, vocabulary
 from brain_daemon.service.jobs import Jobs
 from brain_daemon.service.lookout import Lookout
-from brain_daemon.service.meter import Meter
+from brain_daemon.service.memory_keeper import MemoryKeeper
 from brain_daemon.service.parking import Parking
+from brain_daemon.service.past import Past
+from brain_daemon.service.prompting import Prompter
 from brain_daemon.service.pruning import prune
 from brain_daemon.service.recording import RecorderThread
+from brain_daemon.service.reporting import Reporter
 from brain_daemon.service.roster import Roster
 from brain_daemon.service.startup import Orphan, Recovery
 from brain_daemon.service.worker import Worker
+from brain_daemon.service.workflows import Workflows
 from brain_daemon.store import control
 from brain_daemon.store.locks import BrainLock, claims
 from brain_daemon.store.watch import Hint
@@ -114,9 +118,10 @@ class Supervisor:
         recovery = Recovery(brain, self._roster.find)
         recovered = await asyncio.to_thread(recovery.run)
         self._intake = Intake(brain, redactor)
-        today = time.strftime("%Y-%m-%d", time.gmtime())
-        self._meter = Meter(map(CostRow.from_values, brain.journal.outcomes(day=today)))
-        self._dispatch = Dispatch(brain.config, self._intake, registry, self._meter)
+        self._gate = Gate(brain, lambda: [entry.spec for entry in registry.entries.values()], self._roster.find)
+        self._gate.open()
+        self._roster.vouched = self._on_vouched
+        self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, Past(brain))
         self._recorder = RecorderThread(
             brain.layout,
             lambda: brain.recorder(registry, lambda: self._state.value),
@@ -135,7 +140,9 @@ class Supervisor:
             InvokeKind.HUMAN: HumanAdapter(),
         }
         self._desk = Desk(brain.journal, self._on_end)
-        self._worker = Worker(brain, self._desk, self._adapters, redactor, self._roster.find, self._meter.started)
+        self._memory = MemoryKeeper(brain, lambda: self._jobs.running, self._recorder.keep, redactor.text)
+        prompter = Prompter(brain, self._memory.pool)
+        self._worker = Worker(brain, self._desk, self._adapters, redactor, self._roster.find, self._gate, prompter)
         self._claimer = Claimer(brain, self._intake, self._worker)
         self._parking = Parking(brain)
         self._parking.look()
@@ -145,7 +152,7 @@ class Supervisor:
             self._intake,
             self._dispatch,
             self._roster,
-            self._meter,
+            self._gate,
             self._desk,
             self._worker,
             self._claimer,
@@ -156,9 +163,13 @@ class Supervisor:
             trouble=self._disk_trouble,
         )
         self._intake.running = self._jobs.running
+        self._workflows = Workflows(brain, self._intake, self._on_end, self._left_active)
+        self._memory.start_if_wanted(registry)
         self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
         self._recorder.start()
         self._recorder.wake()
+        self._reporter = Reporter(brain, lambda: registry.candidates({}), self._recorder.wake)
+        self._reporter.start()
         self._lookout = Lookout(brain.layout, self._loop_, self._wake.set, self._intake.knows)
         self._lookout.start(brain.files)
         self._catch_signals()
@@ -188,6 +199,7 @@ class Supervisor:
     async def _await_orphan(self, recovery: Recovery, orphan: Orphan) -> None:
         await recovery.wait_for(orphan)
         self._intake.active.pop(orphan.attempt.task_id.casefold(), None)
+        self._gate.reconcile()
         self._recorder.wake()
         self._scan_now = True
         self._wake.set()
@@ -196,10 +208,13 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop_.remove_signal_handler(number)
         await asyncio.to_thread(self._lookout.close)
+        await asyncio.to_thread(self._reporter.stop)
+        await asyncio.to_thread(self._memory.stop)
         await asyncio.to_thread(self._recorder.stop, 120.0)
         for adapter in self._adapters.values():
             if isinstance(adapter, ToolAdapter):
                 adapter.close()
+        self._gate.close()
         try:
             self._set_state(State.STOPPED)
             self._board.write(self._state.value, self._jobs.running)
@@ -248,6 +263,7 @@ class Supervisor:
             self._scan()
         self._dispatch.due(time.time())
         self._resume_parked()
+        self._advance_workflows()
         if self._state is State.RUNNING and self._brain.config.enabled:
             if len(self._dispatch) and self._may_start():
                 self._start_what_may()
@@ -283,6 +299,8 @@ class Supervisor:
         if self._state is State.DRAINING:
             return True
         if not self._once or self._lookout or self._scan_now or self._recorder.busy:
+            return False
+        if self._dispatch.workflows or self._workflows.has_work:
             return False
         if self._intake.next_due is not None or self._roster.is_checking:
             return False
@@ -356,6 +374,10 @@ class Supervisor:
         self._scan_now = found >= _SCANNED_A_TICK
         self._requests_due = self._asker.due = True
         self._take_answers()
+        self._gate.begin()
+        if self._gate.withdraw_settled():
+            self._recorder.wake()
+        self._gate.publish()
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
         self._look_at_agents()
         if time.monotonic() >= self._prune_due:
@@ -376,7 +398,9 @@ class Supervisor:
         self._board.notice("leases", *(f"{lapse.task_id}: {lapse.message}" for lapse in lapses))
 
     async def _prune(self) -> None:
+        self._gate.keep_house()
         await asyncio.to_thread(prune, self._brain)
+        await asyncio.to_thread(self._reporter.look)
 
     def _take_answers(self) -> None:
         """Act on the boxes a person has ticked, perhaps while no daemon ran."""
@@ -391,7 +415,9 @@ class Supervisor:
         changed = self._roster.look()
         # An interface may have come with a secret, and a secret may have been renewed.
         self._intake.redactor = self._worker.redactor = self._brain.redactor(self._roster.registry)
+        self._memory.start_if_wanted(self._roster.registry)
         if changed:
+            self._gate.look()
             self._use_roster()
             self._asker.due = True
             self._recorder.wake()
@@ -410,8 +436,19 @@ class Supervisor:
         if self._brain.config.on_no_interface == "fail":
             self._fail_those_nobody_can_do()
         self._asker.about_held()
+        if self._gate.ask():
+            self._recorder.wake()
+        self._board.notice("budgets", *self._gate.warnings())
         if picks:
             self._jobs.start(picks)
+
+    def _advance_workflows(self) -> None:
+        """Runs go on whenever one of their tasks has ended, also while nothing new may start."""
+        taken, self._dispatch.workflows = self._dispatch.workflows, []
+        self._workflows.begin(taken)
+        if self._workflows.has_news:
+            for name in self._workflows.advance():
+                self._take_pending(Hint.COMPLETE, name)
 
     def _resume_parked(self) -> None:
         for attempt in self._parking.resume_due():
@@ -434,12 +471,17 @@ class Supervisor:
             self._intake.ended[attempt.task_id.casefold()] = attempt.status.value
         if attempt.interface is not None and attempt.ended is not None:
             self._roster.note_outcome(attempt.interface, _kind_of(attempt.ended.outcome))
-            spec = self._roster.find(attempt.interface)
-            if spec is not None:
-                self._meter.ended(spec, attempt.ended.usage.total_tokens)
+        if self._gate.ended(attempt, task):
+            self._dispatch.room_changed()
         self._board.ended(attempt)
         self._recorder.hand_in(attempt, task)
         _LOG.info("an attempt has ended", extra=_facts(attempt))
+
+    def _on_vouched(self, name: str) -> None:
+        """The check of an interface has passed."""
+        if self._gate.vouched(name):
+            self._dispatch.room_changed()
+            self._wake.set()
 
     def _below_reserve(self) -> bool:
         """Whether free space is under the reserve: nothing new is claimed then, what runs can still be recorded."""
@@ -490,6 +532,8 @@ class Supervisor:
                 case _:
                     # A wait of its own ends for the released task only: a wake must not hammer on a limit.
                     self._dispatch.pauses.pop((request.task_id or "").casefold(), None)
+                    if request.task_id is not None:
+                        self._gate.force(request.task_id)
                     self._look_again()
 
     def _look_again(self) -> None:

@@ -9,18 +9,19 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from brain_daemon.model import document
 from brain_daemon.model.attempt import AttemptState, Decision
-from brain_daemon.model.errors import Damaged, Occupied
+from brain_daemon.model.errors import Occupied
 from brain_daemon.policy.resuming import is_parked
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.daemon_log import logging_to
+from brain_daemon.service.results import Recorded, read_recorded
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import control
 from brain_daemon.store.journal import TaskRecord
 from brain_daemon.store.locks import running_daemon
+
+__all__ = ["Awaited", "Note", "Recorded", "Unended", "ended", "read_recorded", "standing", "wait_for"]
 
 _LOOK_SECONDS = 0.1
 _DAEMON_SECONDS = 1.0
@@ -116,32 +117,3 @@ async def _here(brain: Brain, awaited: Awaited, note: Note) -> None:
                 control.post(brain.layout, brain.files, "drain")
                 asked = True
         await running
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """What stands in an ended task's file: the result block and its whole text."""
-
-    values: dict[str, Any]
-    text: str
-
-
-def read_recorded(brain: Brain, record: TaskRecord) -> Recorded:
-    """The result of an ended task, also where it stands beside its file or was too long for it. Damaged if it was edited apart."""
-    path = brain.layout.inside(record.path)
-    stem = path.removesuffix(".md")
-    places = (f"{stem}.result.md", f"{stem}.error.md", path)
-    place = next((one for one in places if os.path.exists(one)), path)
-    result = document.read_result(_read(place))
-    text = result.text
-    if result.cut_bytes is not None and os.path.exists(f"{stem}.files/result.md"):
-        text = _read(f"{stem}.files/result.md").decode("utf-8", "replace")
-    return Recorded(values=result.values, text=text)
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as handle:
-            return handle.read()
-    except OSError as error:
-        raise Damaged(f"reading the result {path}: {error.strerror}. `git log -- {path}` may have it.") from error

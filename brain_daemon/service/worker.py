@@ -26,8 +26,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_never
 from brain_daemon.adapters.base import Adapter, Charged, Invocation
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.process import Command, run
+from brain_daemon.memory.handoff import HandoffMissing
 from brain_daemon.model import ids
 from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import (
     FREE,
@@ -43,15 +45,19 @@ from brain_daemon.model.outcome import (
 )
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import OnLimit, TaskSpec
-from brain_daemon.policy.admission import within_reach
+from brain_daemon.policy.admission import Hold, Shut, Slots, admit, within_reach
 from brain_daemon.policy.charging import charged_so_far, left_of_budget
+from brain_daemon.policy.deciding import decision
 from brain_daemon.policy.resuming import Resumption, resumption
 from brain_daemon.policy.retry import Again, Finish, Step, after, delay_seconds, is_blameless, is_transient
 from brain_daemon.policy.routing import Choice, Ranked
 from brain_daemon.record.redact import clean_ended
+from brain_daemon.record.wording import utc
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.ending import decided, unstarted
+from brain_daemon.service.gate import Entrant, Gate
+from brain_daemon.service.prompting import Prompter, sent
 from brain_daemon.store.tokens import token_of
 from brain_daemon.workspace.asking import collect_questions
 from brain_daemon.workspace.scratch import collect_out
@@ -66,7 +72,7 @@ _SPEAKING = frozenset({InvokeKind.COMMAND, InvokeKind.HTTP})
 class Job:
     """A claimed task under way. `ranked` is where it runs now; `cancel` ends it, `stopping` says the daemon itself ends.
 
-    `history` holds the ended attempts of this task that count, oldest first; `resume` is how the present one goes on from them.
+    `decided` is the interface admission had chosen. `history` holds the ended attempts of this task that count, oldest first; `resume` is how the present one goes on from them.
     `free_tries` of them do not count as attempts; `returned` are the interfaces that were shown a failed verification.
     """
 
@@ -75,6 +81,7 @@ class Job:
     ranked: Ranked
     why: str
     attempt: Attempt
+    decided: str = ""
     notes: tuple[str, ...] = ()
     cancel: Cancel = field(default_factory=Cancel)
     cancel_why: str = "cancelled by request"
@@ -90,8 +97,8 @@ class Job:
 class Worker:
     """Carries jobs through.
 
-    `desk` writes the journal in groups, `find` gives an interface's spec by name, `count_start` hears of each start after a
-    job's first one, which was counted when it was claimed.
+    `desk` writes the journal in groups, `find` gives an interface's spec by name, `gate` is asked before each start after a
+    job's first one, which was let in when it was claimed. `prompter` says what is sent.
     """
 
     def __init__(
@@ -101,14 +108,16 @@ class Worker:
         adapters: Mapping[InvokeKind, Adapter],
         redactor: Redactor,
         find: Callable[[str], InterfaceSpec | None],
-        count_start: Callable[[InterfaceSpec], None],
+        gate: Gate,
+        prompter: Prompter,
     ) -> None:
         self._brain = brain
         self._desk = desk
         self._adapters = adapters
         self.redactor = redactor
         self._find = find
-        self._count_start = count_start
+        self._gate = gate
+        self._prompter = prompter
 
     async def carry(self, job: Job) -> Step:
         """Run a job whose first attempt is `starting` in the journal until its task has ended, waits for a person, or waits long."""
@@ -119,9 +128,28 @@ class Worker:
             if not isinstance(step, Again) or step.name is None or job.cancel.is_set():
                 return step
             job.tried.add(job.ranked.name)
-            job.ranked = next(one for one in job.choice.ranked if one.name == step.name)
+            admitted = self._admitted(job)
+            if isinstance(admitted, Hold):
+                return Again(interface="next", why=f"{step.why}; {admitted.reason}")
+            job.ranked = admitted
             job.why = f"{job.ranked.reason}; after {job.attempt.interface}: {step.why}"
             job.transient_tries = 0
+
+    def _admitted(self, job: Job) -> Ranked | Hold:
+        """The next interface in the job's reach that has room; without any the task waits in pending/ like all others."""
+        on_limit = self._on_limit(job)
+        reach = tuple(self.untried(job))
+        if not reach:
+            return Hold(reason="no other interface is left")
+        self._gate.begin()
+        found = admit(
+            replace(job.choice, ranked=reach),
+            slots=Slots(total_free=1, running=self._gate.running(), caps=self._gate.caps),
+            now=time.time(),
+            on_limit=OnLimit.FALLBACK,  # what is in reach was bounded by the task's own before
+            closed=lambda ranked: self._gate.closed(job.task, ranked, job.choice, on_limit),
+        )
+        return found if isinstance(found, Hold) else found.ranked
 
     async def _cancelled_between(self, job: Job) -> Step:
         """A cancel that came while the next attempt was waited for: the task ends with an attempt that never started."""
@@ -145,30 +173,57 @@ class Worker:
 
     async def _one_attempt(self, job: Job) -> Step:
         if job.attempt.state is not AttemptState.STARTING:
-            job.attempt = self._next_attempt(job)
+            shut = self._enter_again(job)
+            if shut is not None:
+                return Again(interface="same", why=shut.why, delay_seconds=_until(shut))
             await self._desk.start([job.attempt])
-            again = self._find(job.ranked.name)
-            if again is not None:
-                self._count_start(again)
-        spec = self._find(job.ranked.name)
+        spec, missing = self._find(job.ranked.name), ""
         if spec is None:
             said = _unstarted(FailureKind.UNAVAILABLE, f"the interface {job.ranked.name} was removed before the start")
         else:
-            said = await self._invoke(job, spec)
+            try:
+                said = await self._invoke(job, spec)
+            except HandoffMissing as error:
+                missing = str(error)
+                said = _unstarted(FailureKind.PERMANENT, missing)
         ended = clean_ended(_as_stopped(job, said), self.redactor)
-        step = self._decide(job, ended, spec)
+        step = _without_handoff(missing) if missing else self._decide(job, ended, spec)
         job.attempt = decided(job.attempt, ended, step)
         job.history.append(job.attempt)
+        if _again_here(step):
+            self._gate.tried_again(job.attempt.attempt_id)
         await self._desk.end(job.attempt, job.task)
         return step
 
+    def _enter_again(self, job: Job) -> Shut | None:
+        """Make the following attempt, and take what it needs; why it may not start now, and then nothing has changed."""
+        before, spec = job.attempt, self._find(job.ranked.name)
+        fresh = self._next_attempt(job)
+        if spec is None:
+            job.attempt = fresh
+            return None
+        entrant = Entrant(attempt=fresh, task=job.task, spec=spec)
+        try:
+            self._gate.begin()
+            shut = self._gate.closed(job.task, job.ranked, job.choice, self._on_limit(job))
+            shut = shut or self._gate.enter([entrant]).get(fresh.attempt_id)
+        except StorageError as error:
+            shut = Shut(why=str(error))
+        job.attempt = before if shut is not None else self._gate.reserved(entrant)
+        return shut
+
+    def _on_limit(self, job: Job) -> OnLimit:
+        return job.task.on_limit or OnLimit(self._brain.config.on_limit)
+
     async def _invoke(self, job: Job, spec: InterfaceSpec) -> Ended:
-        invocation = self._invocation(job, spec)
+        composed = await self._prompter.compose(job.task, spec)
+        invocation = replace(self._invocation(job, spec), prompt=sent(job.task, composed, job.resume))
         if _lacks_workspace(job.task, invocation.workspace):
             return _unstarted(
                 FailureKind.PERMANENT,
                 f"its workspace {invocation.workspace} is no folder: create it, or correct `workspace:`",
             )
+        self._prompter.keep(invocation, composed, scratch=job.task.workspace == "scratch")
         ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
         if isinstance(ended.outcome, Succeeded) and job.task.verify:
             ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
@@ -176,7 +231,7 @@ class Worker:
             self._redact(invocation.folder, _RAW)
         ended = self._as_asked(ended, invocation)
         kept, warnings = self._collect(job.task, invocation.workspace)
-        return replace(ended, files=kept, warnings=(*job.notes, *ended.warnings, *warnings))
+        return replace(ended, files=kept, warnings=(*job.notes, *composed.warnings, *ended.warnings, *warnings))
 
     def _as_asked(self, ended: Ended, invocation: Invocation) -> Ended:
         """What it wants to know of a person goes before what it says it did; a cancel and a deadline go before both."""
@@ -204,16 +259,17 @@ class Worker:
         scratch = task.workspace == "scratch"
         session = resume.client_session if resume else None
         used, paid = charged_so_far(job.history, session)
+        timeout = task.timeout_seconds or spec.timeout_seconds or config.timeout_seconds
         return Invocation(
             attempt_id=attempt_id,
             task=task,
             interface=spec,
-            prompt=resume.prompt if resume else task.text,
+            prompt=task.text,
             root=layout.root,
             folder=layout.attempt(attempt_id),
             workspace=layout.workspace(job.attempt.workspace_of) if scratch else os.path.expanduser(task.workspace),
             environment=config.environment,
-            timeout_seconds=task.timeout_seconds or spec.timeout_seconds or config.timeout_seconds,
+            timeout_seconds=timeout,
             model=job.ranked.model,
             profile=job.ranked.profile,
             inactivity_seconds=config.inactivity_seconds,
@@ -222,7 +278,7 @@ class Worker:
             client_session=session,
             charged=Charged(usage=used, cost_usd=paid),
             answer=resume.answer if resume else None,
-            marks=_marks(job),
+            marks=_marks(job, layout.attempt(attempt_id), timeout),
             token=token_of(layout, self._brain.files, attempt_id),
             budget_usd=left_of_budget(task.budget_usd, job.history),
         )
@@ -271,8 +327,7 @@ class Worker:
 
     def untried(self, job: Job, *also: str) -> Iterator[Ranked]:
         """The interfaces the job may still go to, in order; `also` count as tried."""
-        on_limit = job.task.on_limit or OnLimit(self._brain.config.on_limit)
-        return within_reach(job.choice, on_limit=on_limit, tried={*job.tried, *also})
+        return within_reach(job.choice, on_limit=self._on_limit(job), tried={*job.tried, *also})
 
     def _next_attempt(self, job: Job) -> Attempt:
         """The following try of the same claim."""
@@ -305,7 +360,12 @@ class Worker:
             model=job.ranked.model,
             tier=tier,
             resumes=job.resume.workspace_of or None if job.resume else None,
-            routing={"reason": why, "tier": tier, "rejected": dict(job.choice.rejected)},
+            routing={
+                "reason": why,
+                "tier": tier,
+                "rejected": dict(job.choice.rejected),
+                **decision(job.choice, job.decided, proved=bool(job.task.verify)),
+            },
         )
         argv = () if spec is None else self._adapters[spec.invoke.kind].argv(self._invocation(job, spec))
         return replace(job.attempt, argv=argv)
@@ -364,11 +424,20 @@ def _as_stopped(job: Job, ended: Ended) -> Ended:
     return replace(ended, outcome=Cancelled(why=job.cancel_why))
 
 
-def _marks(job: Job) -> dict[str, str]:
-    """What an agent is told of where its task stands; an id has at most 200 bytes."""
+def _marks(job: Job, folder: str, timeout_seconds: float) -> dict[str, str]:
+    """What an agent is told of its task, all of it short: an id has at most 200 bytes. The deadline is ISO 8601, UTC."""
     lineage = job.attempt.lineage
-    named = {"BRAIN_CHAIN_ID": lineage.chain or job.task.id, "BRAIN_SESSION_ID": lineage.session or ""}
+    named = {
+        "BRAIN_CHAIN_ID": lineage.chain or job.task.id,
+        "BRAIN_SESSION_ID": lineage.session or "",
+        "BRAIN_CONTEXT_FILE": os.path.join(folder, "prompt.md"),
+        "BRAIN_DEADLINE": utc(time.time() + timeout_seconds),
+    }
     return {name: value for name, value in named.items() if value}
+
+
+def _without_handoff(why: str) -> Finish:
+    return Finish(status=Status.FAILED, reason=Reason.HANDOFF_MISSING, message=why)
 
 
 def _how_it_goes_on(job: Job) -> str:
@@ -378,6 +447,11 @@ def _how_it_goes_on(job: Job) -> str:
     if job.resume.client_session:
         return f"goes on in the session {job.resume.client_session}"
     return "starts afresh in the same workspace"
+
+
+def _until(shut: Shut) -> float:
+    """Seconds to wait at an interface that is shut."""
+    return INLINE_WAIT_SECONDS if shut.until is None else max(0.1, shut.until - time.time())
 
 
 def _failed_its_check(outcome: Outcome) -> bool:

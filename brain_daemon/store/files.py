@@ -16,6 +16,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from brain_daemon.model.errors import StorageError
 
@@ -75,16 +77,38 @@ def _naming(action: str, path: str) -> Iterator[None]:
         ) from error
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _counted(verb: "Callable[Concatenate[Files, _P], _R]") -> "Callable[Concatenate[Files, _P], _R]":
+    """A verb whose uses and failures are counted; an answer (it is there, it is gone) is no failure."""
+
+    @wraps(verb)
+    def counting(files: "Files", /, *arguments: _P.args, **options: _P.kwargs) -> _R:
+        files.writes += 1
+        try:
+            return verb(files, *arguments, **options)
+        except StorageError:
+            files.failed_writes += 1
+            raise
+
+    return counting
+
+
 class Files:
     """The verbs. Paths are absolute; data is bytes; nothing here decides.
 
     `aside` is a folder for files under construction, so that no watcher of the target's folder hears of them; it counts
-    only while it is on the same file system as the target. None keeps them hidden beside the target.
+    only while it is on the same file system as the target. None keeps them hidden beside the target. `writes` and `failed_writes`
+    count, for the daily report; threads that write at the same instant may be counted as one.
     """
 
     def __init__(self, aside: str | None = None) -> None:
         self.aside = aside
         self._numbers = itertools.count()
+        self.writes = 0
+        self.failed_writes = 0
 
     def step(self, action: str, path: str) -> None:
         """Called before each single operation on the disk; the crash lab counts and fails here."""
@@ -127,6 +151,7 @@ class Files:
             _unlink_quietly(temporary)
             raise
 
+    @_counted
     def move(self, source: str, target: str) -> None:
         """Rename without ever overwriting: FileExistsError if the target is there, FileNotFoundError if the source is gone."""
         self.step("move", target)
@@ -142,6 +167,7 @@ class Files:
         except FileNotFoundError:
             return
 
+    @_counted
     def append(self, path: str, data: bytes) -> None:
         """Add to the end of a log of ours; a crash may leave part of it, which readers must bear."""
         self.step("append", path)
@@ -196,6 +222,7 @@ class Files:
                     os.close(descriptor)
         self.sync_folders(dict.fromkeys(os.path.dirname(path) for path in paths))
 
+    @_counted
     def _written(self, path: str, data: bytes, *, sync: bool, mode: int = 0o644) -> str:
         """A complete temporary file; its name is hidden, so no scan takes it for a task."""
         folder, name = os.path.split(path)

@@ -128,6 +128,7 @@ class Journal:
     def transaction(self) -> Iterator[None]:
         """All or nothing; durable when the block has ended."""
         connection = self._connection
+        self._files.writes += 1
         try:
             connection.execute("begin immediate")
             try:
@@ -140,6 +141,7 @@ class Journal:
                     connection.execute("rollback")
                 raise
         except sqlite3.OperationalError as error:
+            self._files.failed_writes += 1
             raise StorageError(f"writing the journal {self._path}: {error}") from error
 
     # attempts

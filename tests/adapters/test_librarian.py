@@ -14,12 +14,13 @@ from brain_daemon.adapters.librarian import (
     MAX_EXCERPTS,
     MAX_EXCERPTS_A_FILE,
     _question,
-    _words,
     librarian,
 )
-from brain_daemon.adapters.passages import Bounds, Tally, _cut, passages
+from brain_daemon.adapters.passages import Bounds, Tally, passages
 from brain_daemon.adapters.tool_api import ToolCall, ToolFailed, ToolStopped
 from brain_daemon.model.outcome import FREE, FailureKind, Usage
+from brain_daemon.model.passages import cut
+from brain_daemon.model.words import words_of
 
 ROLLBACK = """---
 tags: [operations]
@@ -151,7 +152,7 @@ def test_words_that_stand_nowhere_are_named(brain):
 def test_only_the_question_is_looked_up():
     """What is said about the form of the answer, and the names of the template's parts, are not searched for."""
     text = "# Task: Rollback\n## Input\nWhich host?\n## Expected Output\nA haiku.\n## Context:\n[[knowledge/x.md]]\n## Also\nrelease"
-    assert _words(_question("Rollback", text)) == ["rollback", "host", "release"]
+    assert words_of(_question("Rollback", text)) == ["rollback", "host", "release"]
 
 
 def test_a_question_of_stop_words_is_looked_up_all_the_same(brain):
@@ -228,7 +229,7 @@ def test_lines_are_counted_as_editors_count_them(brain, write):
     assert cited(ask(brain, "zanzibar"))[0][2][2] == "zanzibar"
 
 
-def test_a_long_passage_is_cut_around_its_words(brain, write):
+def test_a_long_passage_is_cut_around_itswords_of(brain, write):
     """A list of forty short lines gives the twelve around the hit."""
     write("knowledge/list.md", "".join(f"item {n}\n" for n in range(30)) + "zanzibar\n" + "tail\n" * 9)
     _, first, lines = cited(ask(brain, "zanzibar"))[0]
@@ -267,7 +268,7 @@ def test_a_file_that_is_no_text_is_named(brain, write):
     assert "knowledge/image.md is not text." in ask(brain, "rollback")
 
 
-def test_a_long_question_is_answered_by_its_rare_words(brain):
+def test_a_long_question_is_answered_by_its_rarewords_of(brain):
     """A page of text as a task is searched by what is special in it."""
     filler = " ".join(f"filler{number}" for number in range(150))
     assert cited(ask(brain, f"bastion {filler} rollback"))[0][0] == "knowledge/ops/deployment.md"
@@ -320,7 +321,7 @@ lines = st.lists(
 @given(lines, st.integers(0, 3))
 def test_passages_hold_each_written_line_once_where_it_stands(written, start):
     """Cutting loses nothing but blank lines and lone headings, and every passage knows its first line."""
-    found = list(_cut("x.md", written, start))
+    found = list(cut("x.md", written, start))
     for passage in found:
         assert passage.text.split("\n")[0] in written[passage.line - 1]
         assert len(passage.text) < 3_000

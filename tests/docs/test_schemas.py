@@ -11,7 +11,12 @@ from brain_daemon.model import schema
 from brain_daemon.model.frontmatter import split
 
 ROOT = Path(__file__).resolve().parents[2]
-MADE = {"task": schema.task_schema, "interface": schema.interface_schema, "routing": schema.routing_schema}
+MADE = {
+    "task": schema.task_schema,
+    "interface": schema.interface_schema,
+    "routing": schema.routing_schema,
+    "workflow": schema.workflow_schema,
+}
 SHIPPED = [("interface", path) for path in sorted((ROOT / "tools" / "interfaces").glob("*.md"))]
 SHIPPED += [("routing", ROOT / "context" / "routing.md")]
 

@@ -14,6 +14,7 @@ ELSEWHERE = {
     "adapters/echo.py": "the witness stands outside the brain and must not die with it",
     "adapters/process.py": "the lock and the output of a program: its descendants write there, whoever dies",
     "adapters/checking.py": "an unnamed temporary file for what an interface's `check` prints",
+    "memory/vector_child.py": "Chroma's own folder is derived from the index and thrown away whole",
     "record/committing.py": "a count that may be lost, and what git leaves when it fails",
     "record/user_index.py": "the five steps in the git folder, which have crash tests of their own in tests/record",
     "service/machine.py": "`brain doctor` opens a file twice to try its locks; nothing is written",

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from brain_daemon.model import frontmatter
 from brain_daemon.model.frontmatter import BOM
+from brain_daemon.model.outcome import Mode
 from brain_daemon.model.parsing import ParseLimits, Vocabulary, parse_task, too_large
-from brain_daemon.model.task import OnLimit, Permissions, Priority, Rejection, TaskSpec
+from brain_daemon.model.task import OnLimit, Permissions, Prefer, Priority, Rejection, TaskSpec
 
 WORDS = Vocabulary(
     interfaces={"claude_code": "claude_code", "claude": "claude_code", "codex": "codex"},
@@ -562,3 +563,30 @@ def test_the_largest_files_are_parsed_in_bounded_steps(data, monkeypatch):
     monkeypatch.setattr(frontmatter, "LOADER", Counting)
     assert parse_task("a.md", data).size_bytes == len(data)
     assert events <= 2_010
+
+
+@pytest.mark.parametrize(
+    ("line", "prefer", "preferred"),
+    [
+        ("prefer: speed", Prefer.SPEED, None),
+        ("prefer: Quality", Prefer.QUALITY, None),
+        ("prefer: codex", None, "codex"),
+        ("prefers: codex", None, "codex"),
+    ],
+)
+def test_prefer_weighs_or_names_an_interface(line, prefer, preferred):
+    """The three words go first; any other is the name that it has always been."""
+    task = parse_task("a.md", f"---\n{line}\n---\n# A\n".encode())
+    assert isinstance(task, TaskSpec)
+    assert (task.prefer, task.preferred_interface) == (prefer, preferred)
+
+
+def test_a_mode_of_ours_is_kept_and_another_word_is_left_aside_and_said():
+    """Other programs have a key of that name, too."""
+    ours = parse_task("a.md", b"---\nmode: batch\n---\n# A\n")
+    theirs = parse_task("a.md", b"---\nmode: dark\n---\n# A\n")
+    assert isinstance(ours, TaskSpec)
+    assert isinstance(theirs, TaskSpec)
+    assert (ours.mode, ours.warnings) == (Mode.BATCH, ())
+    assert theirs.mode is Mode.DAEMON
+    assert "mode is dark" in theirs.warnings[0]

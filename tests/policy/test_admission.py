@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from brain_daemon.model.interface import Limits, Tier, Window
 from brain_daemon.model.task import OnLimit
-from brain_daemon.policy.admission import Hold, Slots, Spent, Start, Used, admit, within_reach
+from brain_daemon.policy.admission import Hold, Shut, Slots, Spent, Start, Used, admit, within_reach
 from brain_daemon.policy.routing import Choice, Ranked
 
 NOW = 1_000_000.0
@@ -71,6 +71,15 @@ def test_a_dearer_rung_is_not_taken_unasked() -> None:
     """The task waits for a slot; there is no instant to wait for."""
     verdict = admit(choice(ranked("a"), ranked("b", Tier.PAID)), slots=slots("a"), now=NOW)
     assert verdict == Hold(reason="a: 1 of 1 slots taken")
+
+
+def test_a_full_free_interface_hands_over_to_a_subscription() -> None:
+    """It costs nothing more; a paid one stays out of reach, and so does a last resort."""
+    places = choice(ranked("a"), ranked("dear", Tier.PAID), ranked("sub", Tier.SUBSCRIPTION))
+    assert started(admit(places, slots=slots("a"), now=NOW)) == "sub"
+    assert held(admit(places, slots=slots("a", "sub"), now=NOW)).reason.startswith("a: 1 of 1 slots taken; sub:")
+    poor = choice(ranked("a"), ranked("sub", Tier.SUBSCRIPTION, last_resort=True))
+    held(admit(poor, slots=slots("a"), now=NOW))
 
 
 def test_with_fallback_the_cheapest_dearer_rung_is_taken() -> None:
@@ -205,13 +214,49 @@ def any_choice(draw: st.DrawFn) -> Choice:
 
 
 @given(any_choice(), st.sets(st.sampled_from("abcdef")), st.sampled_from(OnLimit))
-def test_the_rung_never_rises_unasked(places: Choice, full: set[str], on_limit: OnLimit) -> None:
-    """A start is on an interface with room and, without `fallback`, never above the first choice."""
+def test_nothing_dearer_is_taken_unasked(places: Choice, full: set[str], on_limit: OnLimit) -> None:
+    """A start is on an interface with room and, without `fallback`, on no paid one above the first choice."""
     verdict = admit(places, slots=slots(*full), now=NOW, on_limit=on_limit)
     if isinstance(verdict, Start):
         assert verdict.name not in full
-        assert on_limit is OnLimit.FALLBACK or verdict.ranked.rung <= places.ranked[0].rung
+        dearer = verdict.ranked.rung > places.ranked[0].rung and verdict.ranked.tier in PAID
+        assert on_limit is OnLimit.FALLBACK or not dearer
         assert places.ranked[0].last_resort or not verdict.ranked.last_resort
     else:
         assert places.ranked[0].name in full
         assert verdict.reason
+
+
+shuts = st.none() | st.builds(Shut, why=st.just("shut"), until=st.none() | st.just(NOW + 9), dearer=st.booleans())
+PAID = (Tier.PAID, Tier.FALLBACK)
+
+
+@given(any_choice(), st.dictionaries(st.sampled_from("abcdef"), shuts), st.sampled_from(OnLimit))
+def test_nothing_falls_to_a_paid_interface_unless_the_person_said_so(places: Choice, said, on_limit: OnLimit) -> None:
+    """Not while an interface that costs less merely waits for an answer, a reset or a probe."""
+    verdict = admit(places, slots=slots(), now=NOW, on_limit=on_limit, closed=lambda one: said.get(one.name))
+    first = places.ranked[0]
+    if isinstance(verdict, Hold):
+        assert verdict.shut
+        return
+    assert said.get(verdict.name) is None
+    if verdict.ranked.tier in PAID and verdict.ranked.rung > first.rung and on_limit is not OnLimit.FALLBACK:
+        reach = [one.name for one in within_reach(places, on_limit=on_limit)]
+        assert all(said[name] is not None and said[name].dearer for name in reach)
+
+
+def test_a_shut_interface_is_passed_over_and_named() -> None:
+    """With its reason, and the first time at which one may be open."""
+    closed = {"a": Shut(why="open breaker"), "b": Shut(why="quota", until=NOW + 5)}
+    verdict = held(admit(choice(ranked("a"), ranked("b")), slots=slots(), now=NOW, closed=lambda one: closed[one.name]))
+    assert verdict == Hold(reason="a: open breaker; b: quota", until=NOW + 5, shut=True)
+    del closed["b"]
+    verdict = admit(choice(ranked("a"), ranked("b")), slots=slots(), now=NOW, closed=lambda one: closed.get(one.name))
+    assert started(verdict) == "b"
+    assert "a has no room: open breaker" in verdict.reason
+
+
+def test_a_cap_of_now_goes_before_the_declared_one() -> None:
+    """An interface that bears fewer than it declares."""
+    place = Slots(total_free=5, running={"a": 2}, caps={"a": 2})
+    assert "2 of 2 slots" in held(admit(choice(ranked("a", concurrent=4)), slots=place, now=NOW)).reason

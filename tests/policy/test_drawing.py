@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from brain_daemon.model.interface import Availability, CostSpec, InterfaceSpec, InterfaceType, Invoke, InvokeKind, Tier
 from brain_daemon.model.routing_table import RoutingTable, Strategy, TypeRule
-from brain_daemon.model.task import OnLimit, TaskSpec
+from brain_daemon.model.task import OnLimit, Prefer, TaskSpec
 from brain_daemon.policy.admission import within_reach
 from brain_daemon.policy.drawing import drawn
 from brain_daemon.policy.evidence import History, Tally, summed
-from brain_daemon.policy.learning import Learn, Prefer, lessons
+from brain_daemon.policy.learning import Learn, lessons
 from brain_daemon.policy.routing import Candidate, Choice, RoutingPolicy, route
 
 OPEN = RoutingTable(floor=(("default", 0.5),))

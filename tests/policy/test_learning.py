@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from brain_daemon.model.interface import CostSpec, InterfaceSpec, InterfaceType, Invoke, InvokeKind, Tier
 from brain_daemon.model.routing_table import RoutingTable
+from brain_daemon.model.task import Prefer
 from brain_daemon.policy.evidence import NO_HISTORY, History, Tally, summed
-from brain_daemon.policy.learning import WEIGHTS, Lesson, Prefer, Weights, disagrees, lesson, lessons, scores
+from brain_daemon.policy.learning import WEIGHTS, Lesson, Weights, disagrees, lesson, lessons, scores
 
 
 def spec(name: str = "claude", **fields) -> InterfaceSpec:

@@ -81,7 +81,10 @@ def test_cleaning_twice_is_cleaning_once(before, after):
 
 
 def test_every_text_of_an_ended_attempt_is_looked_at():
-    """A field added to `Ended` must be added here: this list is the proof that somebody thought of it."""
+    """A field added to `Ended` must be added here: this list is the proof that somebody thought of it.
+
+    What `reports` names stands in the interface file; the rest of it are numbers.
+    """
     assert {field.name for field in fields(Ended)} == {
-        "outcome", "started_at", "finished_at", "duration_seconds", "usage", "cost", "model", "client_session", "text", "files", "survivors", "warnings",
+        "outcome", "started_at", "finished_at", "duration_seconds", "usage", "cost", "model", "client_session", "text", "files", "survivors", "warnings", "reports",
     }  # fmt: skip

@@ -9,7 +9,20 @@ from hypothesis import strategies as st
 
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.outcome import CostBasis, FailureKind, Mode, Reason, Status
-from brain_daemon.record.report import Decision, Measure, Period, Report, Target, WindowShare, facts, render, report
+from brain_daemon.record.report import (
+    FIGURES,
+    Decision,
+    Measure,
+    Period,
+    Report,
+    Target,
+    WindowShare,
+    condition,
+    facts,
+    figures,
+    render,
+    report,
+)
 
 
 def row(task: str = "t", number: int = 1, *, done: bool = True, hour: int = 12, **fields) -> CostRow:
@@ -196,3 +209,23 @@ def test_the_modes_add_up_and_the_facts_are_json(now: Period, before: Period) ->
     assert json.loads(json.dumps(facts(found)))["measures"]
     page = render(found).decode()
     assert all(f"| {one.name} |" in page for one in found.measures)
+
+
+def test_a_condition_may_ask_for_every_figure_and_no_other():
+    """The list that the settings allow is the one that a report has."""
+    assert set(figures(report("2026-11-20", Period(), Period()))) == set(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("attempts < 1", True),
+        ("attempts > 0", False),
+        ("cost_usd<0.5", True),
+        ("completion_rate < 90%", False),
+        ("routing_compliance > 0", False),
+    ],
+)
+def test_a_condition_holds_beyond_its_bound_and_never_without_data(text, holds):
+    """An idle day raises no alarm about rates."""
+    assert (condition(text).holds(report("2026-11-20", Period(), Period())) is not None) is holds

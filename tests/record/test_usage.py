@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_daemon.model.cleaning import clean_line
-from brain_daemon.record.usage import InterfaceUsage, UsageView, parse, render
+from brain_daemon.record.usage import (
+    Finding,
+    InterfaceUsage,
+    QuotaUse,
+    UsageView,
+    findings_from,
+    findings_to,
+    parse,
+    render,
+)
 
 VIEW = UsageView(
     updated=1795205704.0,
@@ -23,6 +32,9 @@ VIEW = UsageView(
             quota_remaining=0,
             last_error="rate limit: try again | later",
             status="limited",
+            breaker="half-open",
+            quota_used=0.95,
+            quota_resets_at=1795212000.0,
         ),
     ),
 )
@@ -44,6 +56,9 @@ def test_the_file_reads_as_promised():
         "    quota_remaining: 0\n"
         '    last_error: "rate limit: try again | later"\n'
         "    status: limited\n"
+        "    breaker: half-open\n"
+        "    quota_used: 0.95\n"
+        '    quota_resets_at: "2026-11-20T22:00:00Z"\n'
         "  upper:\n"
         "    messages_today: 200\n"
         "    requests_today: 200\n"
@@ -52,13 +67,16 @@ def test_the_file_reads_as_promised():
         "    quota_remaining: null\n"
         "    last_error: null\n"
         "    status: available\n"
+        "    breaker: closed\n"
+        "    quota_used: null\n"
+        "    quota_resets_at: null\n"
         "---\n"
         "# Usage on 2026-11-20\n"
         "\n"
-        "| Interface   | Status    | Messages | Requests | Tokens | Limit left | Quota left | Last error |\n"
-        "| ----------- | --------- | -------: | -------: | -----: | ---------: | ---------: | --- |\n"
-        "| claude_code | limited   |       12 |       31 | 48,210 |      1,488 |          0 | rate limit: try again \\| later |\n"
-        "| upper       | available |      200 |      200 |      0 |          - |          - | - |\n"
+        "| Interface   | Status    | Breaker   | Messages | Requests | Tokens | Limit left | Quota left | Quota used | Last error |\n"
+        "| ----------- | --------- | --------- | -------: | -------: | -----: | ---------: | ---------: | ---------: | --- |\n"
+        "| claude_code | limited   | half-open |       12 |       31 | 48,210 |      1,488 |          0 |        95% | rate limit: try again \\| later |\n"
+        "| upper       | available | closed    |      200 |      200 |      0 |          - |          - |          - | - |\n"
     )
 
 
@@ -97,6 +115,9 @@ def test_both_readers_give_back_what_was_said(interfaces: list[InterfaceUsage]):
             "quota_remaining": usage.quota_remaining,
             "last_error": usage.last_error,
             "status": usage.status,
+            "breaker": usage.breaker,
+            "quota_used": usage.quota_used,
+            "quota_resets_at": usage.quota_resets_at,
         }
         for usage in interfaces
     }
@@ -114,7 +135,7 @@ def test_no_error_text_ends_the_front_matter_or_its_row(text: str):
         )
     )
     assert list(parse(data)["interfaces"]) == ["upper"]
-    assert len(data.decode().split("\n")) == 20
+    assert len(data.decode().split("\n")) == 23
 
 
 @pytest.mark.parametrize("change", [lambda data: data.replace(b"\n", b"\r\n"), lambda data: b"\xef\xbb\xbf" + data])
@@ -134,3 +155,22 @@ def test_what_a_person_wrote_is_read_as_far_as_it_goes():
         None,
     )
     assert parse(b"no front matter")["interfaces"] == {}
+
+
+shares = st.floats(0, 10, allow_nan=False)
+quotas = st.builds(QuotaUse, quota=st.text(), share=shares.map(lambda one: round(one, 4)), resets_at=st.none() | shares)
+findings = st.builds(
+    Finding, breaker=st.text(), why=st.text(), quotas=st.lists(quotas).map(tuple), slots=st.none() | numbers
+)
+
+
+@given(st.dictionaries(st.text(), findings))
+def test_findings_come_back_as_they_were_kept(found):
+    """Whatever their texts hold."""
+    assert findings_from(findings_to(found)) == found
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{", '{"a": 1}', '{"a": ["closed", "", null, [[1]]]}'])
+def test_what_is_no_finding_is_none(text):
+    """A damaged note stops no command."""
+    assert findings_from(text) == {}

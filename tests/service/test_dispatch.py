@@ -5,11 +5,13 @@ import time
 
 import pytest
 
+from brain_daemon.model.attempt import Attempt, AttemptState
+from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import parse_routing
 from brain_daemon.service.dispatch import Dispatch, Fail, Go
+from brain_daemon.service.gate import Entrant, Gate
 from brain_daemon.service.intake import Intake
-from brain_daemon.service.meter import Meter
 
 
 class Desk:
@@ -19,8 +21,29 @@ class Desk:
         self.brain = brain
         self.registry = opened.registry()
         self.intake = Intake(opened, Redactor())
-        self.meter = Meter()
-        self.dispatch = Dispatch(opened.config, self.intake, self.registry, self.meter)
+        self.gate = Gate(opened, self.specs, lambda name: self.registry.entries[name].spec)
+        self.dispatch = Dispatch(opened.config, self.intake, self.registry, self.gate)
+
+    def specs(self):
+        return [entry.spec for entry in self.registry.entries.values()]
+
+    def sent(self, name: str) -> None:
+        """A message to this interface, which is still under way."""
+        task = parse_task("earlier.md", b"Say it.\n")
+        attempt = Attempt(
+            attempt_id="earlier.a1.0123abcd",
+            task_id="earlier",
+            number=1,
+            state=AttemptState.STARTING,
+            name="earlier.md",
+            sha256=task.sha256,
+            spec=b"",
+            claimant="daemon",
+            claimed_at=time.time(),
+            interface=name,
+        )
+        entrant = Entrant(attempt=attempt, task=task, spec=self.registry.entries[name].spec)
+        assert not self.gate.enter([entrant])
 
     def drop(self, name: str, body: str = "Do it.", **fields: object) -> None:
         head = "".join(f"{key}: {value}\n" for key, value in fields.items())
@@ -76,11 +99,12 @@ def test_a_limit_that_is_reached_holds_until_it_is_free(desk):
     """With its time, and put back when that has come."""
     desk.brain.echo("counted", more="limits: {messages_per_day: 1}\n")
     desk.registry.scan()
-    desk.meter.started(desk.registry.entries["counted"].spec)
+    desk.gate.look()
+    desk.sent("counted")
     desk.drop("a.md", interface="counted")
     assert desk.pick() == []
     held = desk.dispatch.held["a.md"]
-    assert "1 of 1 messages used today" in held.reason
+    assert "100% of 1 messages per day used" in held.reason
     assert desk.dispatch.next_due == held.until > time.time()
     desk.dispatch.due(time.time())
     assert len(desk.dispatch) == 0

@@ -13,6 +13,7 @@ from brain_daemon.model.errors import Refused
 from brain_daemon.service import actions
 
 SLOW = "delay_seconds: 60"
+ONLY_BY_NAME = "good_at: {default: 0}\n"
 
 
 def task(body: str = "Say it.", **fields: str) -> str:
@@ -148,7 +149,7 @@ def test_a_link_in_pending_is_no_task(echoing, tmp_path):
 
 async def test_editing_a_pending_file_changes_the_task(echoing):
     """What runs is what the file says when it is claimed."""
-    echoing.echo("slow", SLOW)
+    echoing.echo("slow", SLOW, more=ONLY_BY_NAME)
     async with echoing.running(parallel="1") as daemon:
         echoing.drop("first.md", task(interface="slow"))
         await daemon.until(lambda: echoing.where("first") == ["active"], "the first to run")
@@ -164,7 +165,7 @@ async def test_editing_a_pending_file_changes_the_task(echoing):
 
 async def test_editing_a_queued_file_under_a_settle_time_stops_nothing(echoing):
     """A queued file that is saved again waits for its quiet time, and the daemon goes on."""
-    echoing.echo("slow", SLOW)
+    echoing.echo("slow", SLOW, more=ONLY_BY_NAME)
     async with echoing.running(parallel="1", settle="200ms") as daemon:
         echoing.drop("first.md", task(interface="slow"))
         await daemon.until(lambda: echoing.where("first") == ["active"], "the first to run")
@@ -405,7 +406,7 @@ def test_priority_goes_before_age(echoing):
 
 async def test_two_pending_files_with_one_id_take_turns(echoing):
     """The second is declined while the first is there, and runs as a re-run once it has ended."""
-    echoing.echo("slow", SLOW)
+    echoing.echo("slow", SLOW, more=ONLY_BY_NAME)
     async with echoing.running() as daemon:
         echoing.drop("a.md", task(id="same", interface="slow"))
         await daemon.until(lambda: echoing.where("same") == ["active"], "the first to run")

@@ -95,7 +95,7 @@ def test_later_attempts_count_towards_the_limits_of_their_interface(brain):
     brain.drop("b.md", "---\ninterface: beta\ndepends_on: [a]\n---\n# Sum\n\nx\n")
     assert brain.run_once() == 0
     assert [(row.task_id, row.interface) for row in brain.rows()] == [("a", "alpha"), ("a", "beta")]
-    assert "1 of 1 messages used today" in brain.board.read_text()
+    assert "100% of 1 messages per day used" in brain.board.read_text()
 
 
 def test_an_interface_that_goes_before_the_second_attempt_is_no_crash(brain):

@@ -17,7 +17,21 @@ from brain_daemon.surfaces.cli import brain as brain_command
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 _EXAMPLE = re.compile(r"^## `brain ([^`]+) --json`\n(.*?)^```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What an object under these keys holds depends on what happened; docs/json.md says so where they stand.
-OPEN = frozenset({"rejected", "cost_by_basis", "result", "not_shown", "checked", "value", "facts"})
+OPEN = frozenset(
+    {
+        "params",
+        "outputs",
+        "rejected",
+        "cost_by_basis",
+        "result",
+        "not_shown",
+        "checked",
+        "value",
+        "facts",
+        "cached_results",
+        "user_preferences",
+    }
+)
 SHARED = {"retry": "cancel", "release": "cancel", "fail": "complete"}
 
 
@@ -78,6 +92,17 @@ FACTS = (
     ("costs", "--by", "type"),
     ("chain", "nightly"),
     ("graph",),
+    ("request", "say this", "--mode", "directive", "--session", "mine"),
+    ("session", "list"),
+    ("session", "show", "mine"),
+    ("session", "resume", "mine"),
+    ("memory", "add", "The crossing opens at nine.", "--title", "Crossing"),
+    ("memory", "search", "when does the crossing open", "--words"),
+    ("memory", "get", "paid"),
+    ("memory", "list"),
+    ("memory", "rebuild"),
+    ("report",),
+    ("rate", "paid", "good"),
     ("usage",),
     ("lint", "{folder}/idea.md", "{folder}/bad.md"),
     ("new", "{folder}/new.md"),
@@ -108,7 +133,9 @@ def furnished(brain, tmp_path) -> Path:
     (tmp_path / "idea.md").write_text("# An idea\n")
     (tmp_path / "bad.md").write_text("---\npriority: soon\n---\n# Bad\n")
     (tmp_path / "night.yaml").write_text(NIGHT)
+    (tmp_path / "batch.json").write_text('[{"prompt": "Say this.", "interface": "echo"}]')
     (tmp_path / "result.md").write_text("done\n")
+    (tmp_path / "small.yaml").write_text("name: small\nsteps: [{id: plan, prompt: 'Plan {topic}', interface: echo}]\n")
     (brain.active / "stray.md").write_text("# For verify to find\n")
     return tmp_path
 
@@ -131,10 +158,15 @@ def answers(brain, cli, furnished) -> dict[str, Any]:
     ask("ask", "theirs", "Which one?")
     for arguments in FACTS:
         ask(*arguments)
+    ask("workflow", "check", "{folder}/small.yaml")
+    run = ask("workflow", "run", "{folder}/small.yaml", "--param", "topic=bees", "--no-wait")["run"]
+    ask("workflow", "status", run)
+    ask("workflow", "list")
     ask("complete", claimed, "-f", "{folder}/result.md")
     brain.drop("another.md", "# For an agent too\n")
     ask("fail", cli("claim", "--as", "ann", "--json").json["attempt_id"], "--why", "no idea")
     (brain.active / "stray.md").unlink()
+    ask("batch", "{folder}/batch.json", "--yes")
     ask("reindex")
     return said
 
@@ -150,7 +182,7 @@ def test_every_example_has_the_shape_of_what_is_printed(answers):
 def key_of(command: str) -> str:
     """The words of a documented command before its arguments."""
     words = command.split()
-    return " ".join(words[:2]) if words[0] == "interfaces" else words[0]
+    return " ".join(words[:2]) if words[0] in ("interfaces", "session", "memory", "workflow") else words[0]
 
 
 def commands_with_json() -> list[str]:

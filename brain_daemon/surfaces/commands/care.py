@@ -13,6 +13,7 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.service.diagnosis import examine
 from brain_daemon.service.machine import Level
 from brain_daemon.service.reindexing import reindex
+from brain_daemon.service.remembering import open_pool
 from brain_daemon.service.verification import verify
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.settings import completion_command, config_command
@@ -90,6 +91,7 @@ def reindex_command(call: Call, as_json: bool) -> None:
     """
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         found = reindex(brain)
+        open_pool(brain).rebuild()
     if as_json:
         sums = {"before": _sums(found.before), "after": _sums(found.after)}
         print_json({"tasks": found.tasks, **sums, "faults": list(found.faults)})

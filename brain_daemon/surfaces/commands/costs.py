@@ -24,7 +24,7 @@ from brain_daemon.record import ledger, usage
 from brain_daemon.record.day_file import read_name
 from brain_daemon.record.ledger import GroupBy, Totals, group, sums_csv, total
 from brain_daemon.record.metrics import DayTally, Used
-from brain_daemon.record.wording import dollars
+from brain_daemon.record.wording import dollars, utc
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.layout import Layout
 from brain_daemon.surfaces.calls import Call, json_option, print_json
@@ -183,6 +183,7 @@ def usage_command(call: Call, as_json: bool) -> None:
         rows = [CostRow.from_values(values) for values in brain.journal.outcomes(day=today)]
         entries = brain.registry().entries
         requests, errors = _requests(brain.layout, today), _last_errors(brain.layout, today)
+        found = usage.findings_from(brain.journal.get(usage.FINDINGS))
     used = DayTally(today, rows).used()
     spent = group(rows, GroupBy.INTERFACE)
     facts = []
@@ -195,6 +196,7 @@ def usage_command(call: Call, as_json: bool) -> None:
         facts.append(
             {
                 **_usage_facts(name, counted, spent.get(name, Totals()), limit),
+                **_finding_facts(found.get(name, usage.NO_FINDING)),
                 "last_error": errors.get(name),
                 "status": status,
             }
@@ -204,6 +206,8 @@ def usage_command(call: Call, as_json: bool) -> None:
         return
     show(_USAGE, [_usage_row(one) for one in facts])
     for one in facts:
+        for line in _finding_lines(one):
+            say(f"{one['interface']}: {line}")
         if one["last_error"]:
             say(f"{one['interface']}: its last error was: {one['last_error']}")
 
@@ -247,6 +251,31 @@ def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None) -> dic
         "limit": limit,
         "limit_remaining": None if limit is None else max(0, limit - used.messages),
     }
+
+
+def _finding_facts(finding: usage.Finding) -> dict[str, Any]:
+    """What the daemon last found; a share is 1 where nothing is left."""
+    return {
+        "breaker": finding.breaker,
+        "breaker_why": finding.why or None,
+        "slots": finding.slots,
+        "quotas": [
+            {
+                "quota": one.quota,
+                "share": one.share,
+                "resets_at": None if one.resets_at is None else utc(one.resets_at),
+            }
+            for one in finding.quotas
+        ],
+    }
+
+
+def _finding_lines(one: Mapping[str, Any]) -> Iterable[str]:
+    if one["breaker"] != "closed":
+        yield f"its circuit breaker is {one['breaker']}: {one['breaker_why']}"
+    for quota in one["quotas"]:
+        reset = f", has room again at {quota['resets_at']}" if quota["resets_at"] and quota["share"] > 0 else ""
+        yield f"{quota['share']:.0%} of {quota['quota']} used{reset}"
 
 
 def _usage_row(one: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ but `check` commands, and those only of interfaces that are approved on this mac
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -17,15 +18,19 @@ from brain_daemon.adapters.registry import Entry
 from brain_daemon.model.attempt import AttemptState
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.parsing import ParseLimits, parse_task
-from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.model.task import OnLimit, Rejection, TaskSpec
+from brain_daemon.policy.breaker import word
+from brain_daemon.policy.drawing import drawn
 from brain_daemon.policy.routing import Choice, Nobody, Ranked
 from brain_daemon.record.wording import utc
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.breakers import kept
 from brain_daemon.service.claiming import explain
-from brain_daemon.service.dispatch import Dispatch
+from brain_daemon.service.dispatch import Dispatch, NoLimits
+from brain_daemon.service.explaining import draws, note
 from brain_daemon.service.intake import Intake, original_of
-from brain_daemon.service.meter import Meter
+from brain_daemon.service.past import Past
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.approving import approval_words, approve_command, fault_words, show_command
 from brain_daemon.surfaces.commands.checking import check_command, detect_command, fault_facts
@@ -38,7 +43,15 @@ _LIST = (
     Column("STATUS", styles=STATE_STYLES),
     Column("CAN DO"),
 )
-_RANKED = (Column("", right=True), Column("INTERFACE"), Column("TIER", whole=True), Column("MODEL"), Column("WHY"))
+_RANKED = (
+    Column("", right=True),
+    Column("INTERFACE"),
+    Column("TIER", whole=True),
+    Column("MODEL"),
+    Column("EXPECTED", right=True),
+    Column("DRAW", right=True),
+    Column("WHY"),
+)
 _REFUSED = (Column("REFUSED"), Column("WHY"))
 
 
@@ -69,16 +82,17 @@ def _list(call: Call, as_json: bool) -> None:
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         registry = brain.registry()
         running = Counter(attempt.interface for attempt in brain.journal.open_attempts() if _runs(attempt.state))
+        breakers = {name: word(breaker) for name, breaker in kept(brain.journal).items()}
     entries = sorted(registry.entries.values(), key=lambda entry: (not entry.usable, entry.spec.name))
     if as_json:
         print_json(
             {
-                "interfaces": [_entry_facts(entry, running[entry.spec.name]) for entry in entries],
+                "interfaces": [_entry_facts(entry, running[entry.spec.name], breakers) for entry in entries],
                 "faults": [fault_facts(fault) for fault in registry.faults],
             }
         )
         return
-    show(_LIST, [_list_row(entry, running[entry.spec.name]) for entry in entries])
+    show(_LIST, [_list_row(entry, running[entry.spec.name], breakers) for entry in entries])
     for fault in registry.faults:
         say(f"\n{fault_words(fault)}")
     if not entries and not registry.faults:
@@ -89,9 +103,11 @@ def _runs(state: AttemptState) -> bool:
     return state is AttemptState.STARTING
 
 
-def _list_row(entry: Entry, running: int) -> tuple[str, ...]:
+def _list_row(entry: Entry, running: int, breakers: Mapping[str, str]) -> tuple[str, ...]:
     spec = entry.spec
     status = "available" if entry.usable else f"offline: {entry.why_not}"
+    breaker = breakers.get(spec.name, "closed")
+    status += "" if breaker == "closed" else f", its circuit breaker is {breaker}"
     aliases = f" (also called {', '.join(spec.aliases)})" if spec.aliases else ""
     return (
         spec.name,
@@ -102,7 +118,7 @@ def _list_row(entry: Entry, running: int) -> tuple[str, ...]:
     )
 
 
-def _entry_facts(entry: Entry, running: int) -> dict[str, Any]:
+def _entry_facts(entry: Entry, running: int, breakers: Mapping[str, str]) -> dict[str, Any]:
     spec = entry.spec
     return {
         "name": spec.name,
@@ -117,6 +133,7 @@ def _entry_facts(entry: Entry, running: int) -> dict[str, Any]:
         "aliases": list(spec.aliases),
         "usable": entry.usable,
         "why_not": entry.why_not or None,
+        "breaker": breakers.get(spec.name, "closed"),
         "approved": entry.approved,
         "approval": entry.approval.value,
         "approved_at": None if entry.approved_at is None else utc(entry.approved_at),
@@ -142,19 +159,28 @@ interfaces_command.add_command(detect_command)
 def route_command(call: Call, task: str, explain: bool, as_json: bool) -> None:
     """Say who would do a task and why, without running it. Exit 1 if nobody can.
 
+    With --explain: what history and the draw had to do with it, the whole ranking, and every refusal.
+
     Example: brain route idea.md --explain
     """
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         spec = _task(brain, task)
         registry = brain.registry()
         table, fault = brain.routing_table()
-        dispatch = Dispatch(brain.config, Intake(brain, brain.redactor(registry)), registry, Meter())
+        past = Past(brain)
+        past.look(table, now=True)
+        dispatch = Dispatch(brain.config, Intake(brain, brain.redactor(registry)), registry, NoLimits(), past)
         dispatch.interfaces_changed(table)
-        found = dispatch.route(spec)
+        asked = dispatch.route(spec)
+        on_limit = spec.on_limit or OnLimit(brain.config.on_limit)
+        told = as_json or not explain  # the table has a column for the draws
+        found = drawn(asked, spec.id, past.prefers(spec), explained=told) if isinstance(asked, Choice) else asked
     if as_json:
         print_json(_route_facts(spec, found, fault))
     else:
-        _print_route(found, explain)
+        for line in note(spec, asked, past, table, on_limit) if explain else ():
+            say(line)
+        _print_route(spec, found, explain)
         for warning in (*found.warnings, *([fault] if fault else ())):
             say(f"note: {warning}", err=True)
     if isinstance(found, Nobody):
@@ -175,18 +201,32 @@ def _task(brain: Brain, task: str) -> TaskSpec:
     return parsed
 
 
-def _print_route(found: Choice | Nobody, whole: bool) -> None:
+def _print_route(task: TaskSpec, found: Choice | Nobody, whole: bool) -> None:
     match found:
         case Choice(ranked=(first, *_)) if not whole:
             say(f"{_who(first)}: {first.reason}")
         case Choice(ranked=ranked):
-            rows = [(str(n), one.name, one.tier.value, one.model or "-", one.reason) for n, one in enumerate(ranked, 1)]
-            show(_RANKED, rows)
-        case Nobody(reason=reason):
+            say()
+            drew = draws(task, found)
+            show(_RANKED, [_ranked_row(number, one, drew.get(one.name)) for number, one in enumerate(ranked, 1)])
+        case Nobody(reason=reason) if not whole:
             say(f"nobody can do it now: {reason}")
     if whole and found.rejected:
         say()
         show(_REFUSED, found.rejected)
+
+
+def _ranked_row(number: int, one: Ranked, drew: float | None) -> tuple[str, ...]:
+    expected = "-" if one.lesson is None else f"{one.lesson.expected:.2f}"
+    return (
+        str(number),
+        one.name,
+        one.tier.value,
+        one.model or "-",
+        expected,
+        "-" if drew is None else f"{drew:.2f}",
+        one.reason,
+    )
 
 
 def _who(ranked: Ranked) -> str:
@@ -196,6 +236,7 @@ def _who(ranked: Ranked) -> str:
 
 def _route_facts(task: TaskSpec, found: Choice | Nobody, fault: str) -> dict[str, Any]:
     ranked = found.ranked if isinstance(found, Choice) else ()
+    drew = draws(task, found) if isinstance(found, Choice) else {}
     return {
         "task_id": task.id,
         "type": task.type,
@@ -210,9 +251,23 @@ def _route_facts(task: TaskSpec, found: Choice | Nobody, fault: str) -> dict[str
                 "permissions": one.profile.value if one.profile else None,
                 "last_resort": one.last_resort,
                 "reason": one.reason,
+                **_lesson_facts(one, drew.get(one.name)),
             }
             for one in ranked
         ],
         "rejected": dict(found.rejected),
         "warnings": [*found.warnings, *([fault] if fault else ())],
+    }
+
+
+def _lesson_facts(one: Ranked, drew: float | None) -> dict[str, Any]:
+    """What history taught of an interface; null where it was not asked, or nobody knows."""
+    lesson = one.lesson
+    return {
+        "expected": None if lesson is None else round(lesson.expected, 4),
+        "draw": None if drew is None else round(drew, 4),
+        "good": None if lesson is None else lesson.good,
+        "judged": None if lesson is None else lesson.judged,
+        "usual_usd": None if lesson is None or lesson.usd is None else round(lesson.usd, 6),
+        "usual_seconds": None if lesson is None or lesson.seconds is None else round(lesson.seconds, 3),
     }

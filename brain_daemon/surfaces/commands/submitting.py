@@ -16,10 +16,11 @@ from rich.console import Console
 from brain_daemon.model.cleaning import clean_line, clean_text
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.parsing import ParseLimits, parse_task
-from brain_daemon.model.task import Priority, Rejection
+from brain_daemon.model.task import Priority, Rejection, TaskSpec
 from brain_daemon.service import actions, composing
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import explain
+from brain_daemon.service.foresight import foresight
 from brain_daemon.service.waiting import Awaited, Note, Recorded, Unended, read_recorded, wait_for
 from brain_daemon.store.journal import TaskRecord
 from brain_daemon.store.locks import running_daemon
@@ -76,6 +77,7 @@ def submit_command(
         since = time.time()
         placed, sha256 = _drop(brain, text, place, task_id, _fields(options))
         _say_unknown(brain, options["after"])
+        _say_estimate(brain, placed, text)
         if not wait:
             return _say_dropped(brain, placed, as_json=as_json)
         awaited = Awaited(task_id=placed.task_id, name=Path(placed.path).name, sha256=sha256, since=since)
@@ -140,6 +142,14 @@ def _say_unknown(brain: Brain, awaited: list[str]) -> None:
             actions.find(brain, task_id)
         except UserError:
             click.echo(f"brain: no task is called {clean_line(task_id)} yet; this one waits for it", err=True)
+
+
+def _say_estimate(brain: Brain, placed: actions.Place, text: str) -> None:
+    """What a long prompt may cost, before it starts."""
+    parsed = parse_task(Path(placed.path).name, text.encode("utf-8", "surrogateescape"))
+    said = foresight(brain, parsed) if isinstance(parsed, TaskSpec) else None
+    if said is not None:
+        click.echo(f"{placed.task_id}: {said}", err=True)
 
 
 def _say_dropped(brain: Brain, placed: actions.Place, *, as_json: bool) -> None:

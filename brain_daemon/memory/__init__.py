@@ -1,0 +1,1 @@
+"""What a brain knows: the pool, handoffs, and the context of a prompt."""
