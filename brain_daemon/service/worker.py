@@ -279,9 +279,16 @@ class Worker:
             charged=Charged(usage=used, cost_usd=paid),
             answer=resume.answer if resume else None,
             marks=_marks(job, layout.attempt(attempt_id), timeout),
-            token=token_of(layout, self._brain.files, attempt_id),
+            token=self._token(attempt_id),
             budget_usd=left_of_budget(task.budget_usd, job.history),
         )
+
+    def _token(self, attempt_id: str) -> str:
+        """The attempt's proof of itself; a disk that does not let its key be made costs the agent `brain memory add`, no more."""
+        try:
+            return token_of(self._brain.layout, self._brain.files, attempt_id)
+        except StorageError:
+            return ""
 
     async def _verified(self, verify: str, cancel: asyncio.Event, invocation: Invocation, ended: Ended) -> Ended:
         """The task's own proof: its `verify` line, read by sh in the workspace, must exit 0."""

@@ -98,6 +98,8 @@ class Database:
         self._files.step(f"create {self._kind.name}", aside)
         connection = sqlite3.connect(aside, isolation_level=None)
         try:
+            # Now, while nobody else has it: SQLite does not wait for others when it changes to a write-ahead log.
+            connection.execute("pragma journal_mode = wal")
             connection.execute("begin immediate")
             for statement in _statements(script):
                 connection.execute(statement)
