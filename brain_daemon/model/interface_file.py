@@ -187,7 +187,7 @@ def _invoke(form: InterfaceForm, fenced: Command | None, text: str) -> Invoke:
         check=given.check,
         permissions=tuple(_profiles(given)),
         function=given.function,
-        endpoint=_endpoint(given) if kind is InvokeKind.HTTP else None,
+        endpoint=_endpoint(given, given.protocol) if kind is InvokeKind.HTTP and given.protocol else None,
         options=(*_drop(given), *(given.model_extra or {}).items()),
     )
     _check_placeholders(invoke, form.cost, text)
@@ -206,12 +206,10 @@ def _drop(given: InvokeForm) -> Iterator[tuple[str, object]]:
     yield from ((key, value) for key, value in said.items() if value is not None)
 
 
-def _endpoint(given: InvokeForm) -> Endpoint | None:
-    if given.protocol is None:
-        return None
+def _endpoint(given: InvokeForm, protocol: HttpProtocol) -> Endpoint:
     return Endpoint(
-        protocol=given.protocol,
-        base_url=given.base_url or _BASE_URLS[given.protocol],
+        protocol=protocol,
+        base_url=given.base_url or _BASE_URLS[protocol],
         base_url_env=given.base_url_env,
         max_output_tokens=given.max_output_tokens,
         system=given.system,

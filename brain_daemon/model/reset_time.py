@@ -91,7 +91,7 @@ def _iso_instant(text: str, zone: tzinfo) -> float | None:
         return None
     if "T" not in text.upper() and ":" not in text:
         return None
-    return _instant_of(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
 
 
 def _plain(said: str) -> str:
@@ -154,13 +154,11 @@ def _first_after(day: str | re.Match[str] | None, time_of_day: timedelta, zone: 
     if isinstance(day, re.Match):
         return _dated_instant(day, time_of_day, zone, today)
     first = today + timedelta(days=int(day == "tomorrow"))
-    for ahead in range(1 if day in ("today", "tomorrow") else 8):
-        candidate = first + timedelta(days=ahead)
-        instant = _at(candidate, time_of_day, zone)
-        wanted = day in (None, "today", "tomorrow") or _WEEKDAYS[candidate.weekday()] == str(day)[:3]
-        if wanted and instant is not None and (instant >= now - _LATE_SECONDS or day in ("today", "tomorrow")):
-            return instant
-    return None
+    if day in ("today", "tomorrow"):
+        return _at(first, time_of_day, zone)
+    days = (first + timedelta(days=ahead) for ahead in range(8))
+    wanted = (one for one in days if day is None or _WEEKDAYS[one.weekday()] == str(day)[:3])
+    return next((at for one in wanted if (at := _at(one, time_of_day, zone)) >= now - _LATE_SECONDS), None)
 
 
 def _dated_instant(day: re.Match[str], time_of_day: timedelta, zone: tzinfo, today: date) -> float | None:
@@ -178,12 +176,5 @@ def _dated_instant(day: re.Match[str], time_of_day: timedelta, zone: tzinfo, tod
     return None
 
 
-def _at(day: date, time_of_day: timedelta, zone: tzinfo) -> float | None:
-    return _instant_of(datetime(day.year, day.month, day.day, tzinfo=zone) + time_of_day)
-
-
-def _instant_of(moment: datetime) -> float | None:
-    try:
-        return moment.timestamp()
-    except (OverflowError, ValueError):
-        return None
+def _at(day: date, time_of_day: timedelta, zone: tzinfo) -> float:
+    return (datetime(day.year, day.month, day.day, tzinfo=zone) + time_of_day).timestamp()
