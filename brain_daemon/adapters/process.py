@@ -122,19 +122,25 @@ def start(command: Command) -> "Running":
         with contextlib.ExitStack() as kept:
             stdout = kept.enter_context(_descriptor(command.stdout_path, _NEW_FILE))
             stderr = kept.enter_context(_descriptor(command.stderr_path, _NEW_FILE))
+            started = (time.time(), time.monotonic())
             popen = _spawn(command, stdin, stdout, stderr, lock)
-            return Running(command, popen, _Output(stdout, stderr), kept.pop_all())
+            return Running(command, popen, started, _Output(stdout, stderr), kept.pop_all())
 
 
 class Running:
     """A started command. Not promised: a second `wait`."""
 
     def __init__(
-        self, command: Command, popen: subprocess.Popen[bytes], output: "_Output", opened: contextlib.ExitStack
+        self,
+        command: Command,
+        popen: subprocess.Popen[bytes],
+        started: tuple[float, float],
+        output: "_Output",
+        opened: contextlib.ExitStack,
     ) -> None:
         self.pid = popen.pid
-        self.started_at = time.time()
-        self._started = time.monotonic()
+        # Read before the program was started: on a busy machine it may run for a while before we do again.
+        self.started_at, self._started = started
         self._ended: float | None = None
         self._command = command
         self._popen = popen

@@ -146,10 +146,6 @@ class Registry:
         """Keep what the check said; the next scan takes it into account."""
         self._checks[spec.sha256] = fault
 
-    def forget_checks(self) -> None:
-        """Let the next look run every check again."""
-        self._checks.clear()
-
     def _read(self) -> tuple[list[tuple[InterfaceSpec, str, bytes]], list[InterfaceFault]]:
         specs, faults = [], []
         for name in sorted(names(self._layout.interfaces)):

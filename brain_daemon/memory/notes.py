@@ -92,20 +92,6 @@ def _left_in(workspace: str) -> Iterator[tuple[str, str]]:
             yield name, data.decode("utf-8-sig", "replace")
 
 
-def pool_notes(layout: Layout) -> dict[str, bytes]:
-    """Every note of the pool as it is now: path relative to the brain -> bytes."""
-    found = {}
-    for folder in POOL_FOLDERS:
-        top = layout.inside(folder)
-        for name in sorted(os.listdir(top)) if os.path.isdir(top) and not os.path.islink(top) else ():
-            if name.endswith(".md") and not name.startswith("."):
-                try:
-                    found[f"{folder}/{name}"] = read_regular(os.path.join(top, name), MAX_NOTE_BYTES * 2)
-                except StorageError:
-                    continue
-    return found
-
-
 def _rendered(
     note: str, text: str, title: str, author: Author | None, redacted: Callable[[str], str], *, created: bool = True
 ) -> bytes:

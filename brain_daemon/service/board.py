@@ -15,8 +15,8 @@ from brain_daemon.record.ledger import total
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.intake import Intake
+from brain_daemon.service.job import Job
 from brain_daemon.service.parking import Parking
-from brain_daemon.service.worker import Job
 from brain_daemon.store.journal import Hold
 
 _EVERY_SECONDS = 1.0

@@ -21,8 +21,9 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Fail, Go
 from brain_daemon.service.ending import unstarted
 from brain_daemon.service.intake import Intake, PendingTask, original_of
+from brain_daemon.service.job import Job
 from brain_daemon.service.lineage import lineage_of
-from brain_daemon.service.worker import Job, Worker
+from brain_daemon.service.worker import Worker
 from brain_daemon.store.queue import Queue
 
 Closed = tuple[Attempt, TaskSpec | None]

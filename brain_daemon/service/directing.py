@@ -7,10 +7,11 @@ Failures: UserError where text and options make no task, or an agent is not know
 
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.parsing import ParseLimits, parse_task
-from brain_daemon.model.task import Permissions, Rejection, TaskSpec
-from brain_daemon.policy.routing import Nobody, RoutingPolicy, route
+from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.policy.routing import Nobody, route
 from brain_daemon.service import composing
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.granting import routing_policy
 from brain_daemon.service.past import Past
 from brain_daemon.service.requests import Asked, Directive, remember
 
@@ -28,11 +29,7 @@ def directive_for(brain: Brain, asked: Asked) -> Directive:
         candidates,
         table,
         prompt_tokens=None,
-        policy=RoutingPolicy(
-            local_only=brain.config.local_only,
-            never=brain.config.never,
-            granted=Permissions(brain.config.permissions),
-        ),
+        policy=routing_policy(brain.config),
         lessons=past.lessons(candidates, task, table),
         learn=past.learn,
     )

@@ -13,16 +13,16 @@ from typing import Protocol
 
 from brain_daemon.adapters.registry import Registry
 from brain_daemon.adapters.tokens import count
-from brain_daemon.model.ids import normal_name
 from brain_daemon.model.routing_table import RoutingTable, Strategy
-from brain_daemon.model.task import OnLimit, Permissions, TaskSpec
+from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import Hold, Shut, Slots, Start, admit
 from brain_daemon.policy.drawing import drawn
 from brain_daemon.policy.learning import Learn
 from brain_daemon.policy.readiness import DependencyFailed, Ready, Wait, order_key, ready
 from brain_daemon.policy.resuming import going_on
-from brain_daemon.policy.routing import Choice, Nobody, Ranked, RoutingPolicy, route
+from brain_daemon.policy.routing import Choice, Nobody, Ranked, route
 from brain_daemon.service.config import Config
+from brain_daemon.service.granting import routing_policy
 from brain_daemon.service.intake import Intake, PendingTask
 from brain_daemon.service.past import Past
 
@@ -342,12 +342,7 @@ class Dispatch:
                 candidates,
                 self.table,
                 prompt_tokens=tokens,
-                policy=RoutingPolicy(
-                    local_only=self._config.local_only,
-                    never=self._config.never,
-                    granted=Permissions(self._config.permissions),
-                    full_for=frozenset(map(normal_name, self._config.full_permissions)),
-                ),
+                policy=routing_policy(self._config),
                 turn=self._turn,
                 lessons={} if self._past is None else self._past.lessons(candidates, task, self.table),
                 learn=Learn(self._config.learn),

@@ -1,7 +1,7 @@
 """For each interface whether there is room for a task, why not, and until when; told of every start and every end.
 
     breaker    left alone after failures of its own                 service/breakers.py
-    memory     what clients need, against what is free              policy/concurrency.py
+    memory     what clients need, against what is free              service/slots.py
     slots      fewer after a rate limit, and near the end of a quota
     rates      requests and tokens a minute                         service/rate_limiter.py
     quotas     what the account has left, and the question at 90 %  service/quotas.py, service/near_limit.py
@@ -13,30 +13,18 @@ brain was faster with is a no there, and the task goes back. Failures: StorageEr
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-import psutil
-
 from brain_daemon.model.attempt import Attempt, Decision
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind, Tier
-from brain_daemon.model.outcome import Ended, Failed, FailureKind, Succeeded
+from brain_daemon.model.outcome import Ended, Failed, FailureKind
 from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import Shut
 from brain_daemon.policy.asking import Answer, AskFirst, GoPaid, Proceed, WaitUntil
 from brain_daemon.policy.buckets import Later
 from brain_daemon.policy.budgets import Allowed, Estimate, PriceUnknown, Stopped, UnknownPrice
-from brain_daemon.policy.concurrency import (
-    Allowance,
-    after,
-    bounded,
-    client_bytes,
-    initial,
-    memory_slots,
-    warming_bytes,
-)
 from brain_daemon.policy.quotas import ONE_MESSAGE, NoRoom, Reading, Use
 from brain_daemon.policy.routing import Choice, Ranked
 from brain_daemon.record.usage import FINDINGS, Finding, QuotaUse, findings_to
@@ -47,10 +35,10 @@ from brain_daemon.service.estimates import Estimates, Guess
 from brain_daemon.service.near_limit import ANSWERS, NearLimit, Silence
 from brain_daemon.service.quotas import Quotas
 from brain_daemon.service.rate_limiter import RateLimiter
+from brain_daemon.service.slots import AdaptiveSlots, MemoryRoom
 from brain_daemon.service.spending import Spending
 
 _LOG = logging.getLogger("brain_daemon")
-_LIMIT_HINT_SECONDS = 1.0
 _DEAR = frozenset({Tier.PAID, Tier.FALLBACK})
 
 Find = Callable[[str], InterfaceSpec | None]
@@ -88,16 +76,12 @@ class Gate:
         self._limiter = RateLimiter()
         self._breakers = Breakers(brain.journal)
         self._estimates = Estimates(brain.journal)
-        self._allowances: dict[str, Allowance] = {}
-        self._started: dict[str, tuple[float, int]] = {}
-        self._free_bytes: int | None = None
-        self._memory_planned = 0
-        self._running_total = 0
+        self._slots = AdaptiveSlots(config.parallel)
+        self._memory = MemoryRoom(config.client_memory_bytes)
         self._forced: set[str] = set()
         self._inline: set[str] = set()
         self._prices: dict[str, tuple[str, str]] = {}
         self._warned: dict[str, str] = {}
-        self._caps: dict[str, int] = {}
         self._published = brain.journal.get(FINDINGS) or "{}"
         self._specs = specs
         self.running: Callable[[], Mapping[str, int]] = dict
@@ -143,18 +127,16 @@ class Gate:
         self._questions.begin()
         self._spending.begin()
         self._breakers.begin()
-        self._free_bytes = None
-        self._memory_planned = 0
-        self._running_total = sum(self.running().values())
-        self._caps = {name: one.slots for name, one in self._allowances.items() if one.slots < one.base}
+        self._memory.begin(sum(self.running().values()))
+        self._slots.begin()
         for spec in self._specs():
             if self._quotas.watches(spec):
-                self._cap_by_quota(spec)
+                self._bound_by_quota(spec)
 
     @property
     def caps(self) -> Mapping[str, int]:
         """Slots of the interfaces that bear fewer now than they declare."""
-        return self._caps
+        return self._slots.caps
 
     def closed(self, task: TaskSpec, ranked: Ranked, choice: Choice, on_limit: OnLimit) -> Shut | None:
         """Why an interface with a free slot does not take this task now."""
@@ -162,11 +144,11 @@ class Gate:
         if spec is None:
             return None
         if task.id.casefold() in self._forced:
-            return self._over_memory(spec)
+            return self._memory.shut(spec)
         now = time.time()
         return (
             self._breakers.shut(spec.name, now)
-            or self._over_memory(spec)
+            or self._memory.shut(spec)
             or self._over_rate(task, spec, ranked, now)
             or self._over_quota(task, spec, ranked, now, asks=on_limit is OnLimit.ASK and _has_dearer(choice, ranked))
             or self._over_budget(task, spec, ranked)
@@ -178,8 +160,7 @@ class Gate:
         if spec is None:
             return
         self._breakers.planned(spec.name)
-        self._memory_planned += self._need_bytes(spec)
-        self._running_total += 1
+        self._memory.planned(spec)
         if self._quotas.watches(spec):
             self._quotas.plan(spec, self._need(task, spec, ranked.model))
         if self._spending.concerns(task):
@@ -203,7 +184,7 @@ class Gate:
         for one in wanted:
             if one.attempt.attempt_id not in refused:
                 self._breakers.started(one.spec.name, one.attempt.attempt_id)
-                self._started[one.attempt.attempt_id] = (now, self._need_bytes(one.spec))
+                self._memory.started(one.spec, one.attempt.attempt_id, now)
         return refused
 
     def reserved(self, entrant: Entrant) -> Attempt:
@@ -216,7 +197,7 @@ class Gate:
     def given_back(self, attempt: Attempt) -> None:
         """An attempt that entered has not started."""
         spec = self._find(attempt.interface or "")
-        self._started.pop(attempt.attempt_id, None)
+        self._memory.ended(attempt.attempt_id)
         self._spending.given_back(attempt.attempt_id)
         if spec is not None:
             self._breakers.given_back(spec.name, attempt.attempt_id)
@@ -234,7 +215,7 @@ class Gate:
 
     def ended(self, attempt: Attempt, task: TaskSpec | None) -> bool:
         """An outcome is durable; whether tasks that are held may find room now, or room was lost."""
-        self._started.pop(attempt.attempt_id, None)
+        self._memory.ended(attempt.attempt_id)
         spec = self._find(attempt.interface or "")
         ended = attempt.ended
         if spec is None or ended is None or attempt.started_at is None:
@@ -243,7 +224,7 @@ class Gate:
             self._forced.discard(attempt.task_id.casefold())
         now = time.time()
         changed = self._note_breaker(spec, attempt, ended, now)
-        self._note_slots(spec, attempt, now)
+        self._slots.ended(spec, attempt, now)
         self._quotas.ended(spec, attempt, ended)
         self._spending.ended(attempt, ended)
         if task is not None:
@@ -302,11 +283,11 @@ class Gate:
                 spec.name: Finding(
                     breaker=words.get(spec.name, ("closed", ""))[0],
                     why=words.get(spec.name, ("closed", ""))[1],
-                    slots=self._caps.get(spec.name),
+                    slots=self.caps.get(spec.name),
                     quotas=tuple(map(_use_of, self._quotas.readings(spec))),
                 )
                 for spec in self._specs()
-                if spec.name in words or spec.name in self._caps or self._quotas.watches(spec)
+                if spec.name in words or spec.name in self.caps or self._quotas.watches(spec)
             }
         )
         if told != self._published:
@@ -327,30 +308,10 @@ class Gate:
             one.quota.label == label and one.share_with(ONE_MESSAGE.of(one.quota.unit)) >= at for one in readings
         )
 
-    def _cap_by_quota(self, spec: InterfaceSpec) -> None:
+    def _bound_by_quota(self, spec: InterfaceSpec) -> None:
         left = [one.quota.amount - one.used for one in self._quotas.readings(spec) if one.quota.unit == "messages"]
         if left:
-            remaining = max(0, int(min(left)))
-            base = self._base(spec)
-            slots = bounded(self._allowances.get(spec.name) or initial(base, remaining), remaining)
-            if slots < base:
-                self._caps[spec.name] = slots
-
-    def _base(self, spec: InterfaceSpec) -> int:
-        return spec.limits.concurrent or self._brain.config.parallel
-
-    def _note_slots(self, spec: InterfaceSpec, attempt: Attempt, now: float) -> None:
-        """Slots are counted from the first rate limit on, until they have all come back."""
-        assert attempt.ended is not None
-        known = self._allowances.get(spec.name)
-        outcome = attempt.ended.outcome
-        if known is None and not isinstance(outcome, Failed):
-            return
-        changed = after(known or initial(self._base(spec)), outcome, started_at=attempt.started_at or now, now=now)
-        if changed.cut_at is None or (isinstance(outcome, Succeeded) and changed.allowed >= changed.base):
-            self._allowances.pop(spec.name, None)
-        else:
-            self._allowances[spec.name] = changed
+            self._slots.bound(spec, max(0, int(min(left))))
 
     def _note_breaker(self, spec: InterfaceSpec, attempt: Attempt, ended: Ended, now: float) -> bool:
         inline = attempt.attempt_id in self._inline
@@ -359,20 +320,6 @@ class Gate:
             self._breakers.given_back(spec.name, attempt.attempt_id)
             return False
         return self._breakers.ended(spec.name, attempt.attempt_id, ended.outcome, now)
-
-    def _need_bytes(self, spec: InterfaceSpec) -> int:
-        return client_bytes(spec.invoke.kind, spec.type, self._brain.config.client_memory_bytes)
-
-    def _over_memory(self, spec: InterfaceSpec) -> Shut | None:
-        if self._free_bytes is None:
-            now = time.time()
-            warming: Counter[float] = Counter()
-            for at, need in self._started.values():
-                warming[at] += need
-            self._free_bytes = psutil.virtual_memory().available - warming_bytes(warming, now)
-        need = self._need_bytes(spec)
-        room = memory_slots(self._free_bytes, need, warming_bytes=self._memory_planned, running=self._running_total)
-        return None if room else Shut(why="the machine's memory is taken", until=time.time() + _LIMIT_HINT_SECONDS)
 
     def _over_rate(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, now: float) -> Shut | None:
         if not _has_rate(spec):

@@ -21,9 +21,10 @@ from brain_daemon.service.desk import Desk
 from brain_daemon.service.dispatch import Dispatch, Fail, Go
 from brain_daemon.service.gate import Entrant, Gate
 from brain_daemon.service.intake import Intake
+from brain_daemon.service.job import Job
 from brain_daemon.service.parking import Parking
 from brain_daemon.service.roster import Roster
-from brain_daemon.service.worker import Job, Worker
+from brain_daemon.service.worker import Worker
 from brain_daemon.store.locks import claims
 
 _LOG = logging.getLogger("brain_daemon")

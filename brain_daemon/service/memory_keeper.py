@@ -11,8 +11,8 @@ from brain_daemon.memory.indexer import Indexer
 from brain_daemon.memory.notes import Author, Inbox
 from brain_daemon.model.interface import InterfaceType
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.job import Job
 from brain_daemon.service.remembering import daemon_vectors, open_pool
-from brain_daemon.service.worker import Job
 
 _MOST_SCAN_SECONDS = 5.0
 

@@ -25,7 +25,7 @@ from brain_daemon.adapters.http import HttpAdapter
 from brain_daemon.adapters.human import HumanAdapter
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
-from brain_daemon.model.errors import BrainError, Damaged, Occupied, StorageError
+from brain_daemon.model.errors import Occupied, StorageError
 from brain_daemon.model.interface import InvokeKind
 from brain_daemon.model.outcome import Failed, FailureKind, Outcome, Reason, Status
 from brain_daemon.model.task import TaskSpec
@@ -36,9 +36,11 @@ from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer
 from brain_daemon.service.desk import Desk
+from brain_daemon.service.disk import DiskWatch
 from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.gate import Gate
 from brain_daemon.service.intake import Intake, vocabulary
+from brain_daemon.service.invoking import Invoker
 from brain_daemon.service.jobs import Jobs
 from brain_daemon.service.lookout import Lookout
 from brain_daemon.service.memory_keeper import MemoryKeeper
@@ -59,7 +61,6 @@ from brain_daemon.store.watch import Hint
 _LOG = logging.getLogger("brain_daemon")
 _HINTS_A_TICK = 400
 _SCANNED_A_TICK = 2_000
-_DISK_PAUSE_SECONDS = 5.0
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
 
@@ -87,8 +88,6 @@ class Supervisor:
         self._scan_due = 0.0
         self._scan_now = True
         self._drain_until: float | None = None
-        self._disk_fault: str | None = None
-        self._disk_due = 0.0
         self._prune_due = 0.0
         self._orphans: list[asyncio.Task[None]] = []
         self._requests_due = True
@@ -142,11 +141,14 @@ class Supervisor:
         self._desk = Desk(brain.journal, self._on_end)
         self._memory = MemoryKeeper(brain, lambda: self._jobs.running, self._recorder.keep, redactor.text)
         prompter = Prompter(brain, self._memory.pool)
-        self._worker = Worker(brain, self._desk, self._adapters, redactor, self._roster.find, self._gate, prompter)
+        self._invoker = Invoker(brain, self._adapters, redactor, prompter)
+        self._worker = Worker(brain, self._desk, self._invoker, self._roster.find, self._gate)
         self._claimer = Claimer(brain, self._intake, self._worker)
         self._parking = Parking(brain)
         self._parking.look()
         self._dispatch.resuming = self._parking.resuming
+        self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
+        self._disk = DiskWatch(brain, self._board)
         self._jobs = Jobs(
             brain,
             self._intake,
@@ -160,12 +162,11 @@ class Supervisor:
             spawn=self._spawn,
             rescan=self._rescan,
             record=self._recorder.wake,
-            trouble=self._disk_trouble,
+            trouble=self._disk.trouble,
         )
         self._intake.running = self._jobs.running
         self._workflows = Workflows(brain, self._intake, self._on_end, self._left_active)
         self._memory.start_if_wanted(registry)
-        self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
         self._recorder.start()
         self._recorder.wake()
         self._reporter = Reporter(brain, lambda: registry.candidates({}), self._recorder.wake)
@@ -233,12 +234,10 @@ class Supervisor:
             self._wake.clear()
             try:
                 self._tick()
-                if self._disk_fault is not None and time.monotonic() >= self._disk_due:
-                    self._disk_fault = None
-                    self._board.notice("trouble")
+                self._disk.works()
                 self._board.refresh(self._state.value, self._jobs.running)
             except (StorageError, Occupied, OSError) as error:
-                self._disk_trouble(error)
+                self._disk.trouble(error)
             if not self._jobs.running:
                 self._recorder.hurry()
             if self._is_over():
@@ -250,7 +249,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now < self._disk_due:
+        if self._disk.pause_seconds:
             return
         self._take_hints()
         if self._requests_due:
@@ -286,8 +285,8 @@ class Supervisor:
             dues.append(self._drain_until - now)
         if self._board.due is not None:
             dues.append(self._board.due - now)
-        if self._disk_fault is not None:
-            return max(0.05, self._disk_due - now)
+        if self._disk.is_faulty:
+            return max(0.05, self._disk.pause_seconds)
         return max(0.0, min(dues))
 
     def _is_over(self) -> bool:
@@ -308,28 +307,7 @@ class Supervisor:
 
     def _may_start(self) -> bool:
         """Whether anything is started at all now."""
-        return self._state is State.RUNNING and self._brain.config.enabled and not self._below_reserve()
-
-    def _disk_trouble(self, error: BrainError | OSError) -> None:
-        """Nothing new is claimed for a while; what runs goes on. Folders that somebody took away are made again.
-
-        A journal that is gone cannot be worked without: Damaged, which ends the daemon.
-        """
-        layout = self._brain.layout
-        if not os.path.exists(layout.journal):
-            raise Damaged(
-                f"the journal {layout.journal} was taken away under the running daemon. Put it back, then start again."
-            )
-        self._board.notice("trouble", str(error))
-        try:
-            for folder in layout.folders():
-                self._brain.files.make_folder(folder)
-        except (StorageError, OSError):
-            pass  # said below; the next look tries again
-        if str(error) != self._disk_fault:
-            _LOG.error("nothing can be claimed for now", extra={"action": "disk", "error": str(error)})
-        self._disk_fault = str(error)
-        self._disk_due = time.monotonic() + _DISK_PAUSE_SECONDS
+        return self._state is State.RUNNING and self._brain.config.enabled and not self._disk.below_reserve()
 
     # hints
 
@@ -414,7 +392,7 @@ class Supervisor:
     def _look_at_interfaces(self) -> None:
         changed = self._roster.look()
         # An interface may have come with a secret, and a secret may have been renewed.
-        self._intake.redactor = self._worker.redactor = self._brain.redactor(self._roster.registry)
+        self._intake.redactor = self._invoker.redactor = self._brain.redactor(self._roster.registry)
         self._memory.start_if_wanted(self._roster.registry)
         if changed:
             self._gate.look()
@@ -482,17 +460,6 @@ class Supervisor:
         if self._gate.vouched(name):
             self._dispatch.room_changed()
             self._wake.set()
-
-    def _below_reserve(self) -> bool:
-        """Whether free space is under the reserve: nothing new is claimed then, what runs can still be recorded."""
-        status = os.statvfs(self._brain.layout.root)
-        if status.f_bavail * status.f_frsize >= self._brain.config.reserve_bytes:
-            self._board.notice("disk")
-            return False
-        self._board.notice(
-            "disk", f"less than {self._brain.config.reserve_bytes} bytes are free: nothing new is claimed"
-        )
-        return True
 
     def _fail_those_nobody_can_do(self) -> None:
         """Only where the person set `on_no_interface = "fail"`."""

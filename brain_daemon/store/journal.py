@@ -213,13 +213,6 @@ class Journal:
             )
         return cursor.rowcount == 1
 
-    def resume_now(self, attempt_id: str) -> None:
-        """A parked attempt need not wait any longer."""
-        with self.transaction():
-            self._connection.execute(
-                "update attempts set resume_at = 0 where attempt_id = ? and decision = 'park'", (attempt_id,)
-            )
-
     def renew(self, attempt_id: str, lease_until: float) -> bool:
         """Move the end of an agent's lease; False if the attempt is no longer claimed."""
         with self.transaction():

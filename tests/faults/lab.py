@@ -28,8 +28,8 @@ from brain_daemon.model.errors import StorageError
 from brain_daemon.record.committing import CommitPlan, Committed, Committer, Owed
 from brain_daemon.record.repository import Repository
 from brain_daemon.service import brain as brain_module
+from brain_daemon.service import disk as disk_module
 from brain_daemon.service import recording as recording_module
-from brain_daemon.service import supervisor as supervisor_module
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import files as files_module
@@ -283,7 +283,7 @@ def _parts_of_the_lab(files: Files) -> Iterator[list[Journal]]:
     with (
         mock.patch.object(brain_module, "Journal", journal),
         mock.patch.object(brain_module, "Committer", functools.partial(_LabCommitter, files=files)),
-        mock.patch.object(supervisor_module, "_DISK_PAUSE_SECONDS", 0.05),
+        mock.patch.object(disk_module, "_PAUSE_SECONDS", 0.05),
         mock.patch.object(recording_module, "_FAULT_SECONDS", 0.05),
         mock.patch.object(files_module, "os", system),
         mock.patch.object(watch_module, "os", system),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brain_daemon.memory.index import Place
-from brain_daemon.memory.notes import Author, Inbox, collect_notes, pool_notes, put_note
+from brain_daemon.memory.notes import Author, Inbox, collect_notes, put_note
 from brain_daemon.memory.pool import Pool, united
 from brain_daemon.memory.vectors import index_path
 from brain_daemon.model.errors import UserError
@@ -151,7 +151,6 @@ def test_a_note_is_a_file_and_is_found_at_once(brain, pool):
     assert "other" not in text
     (hit,) = pool.search("zebra")
     assert (hit.path, pool.resolve(hit.id).path) == (path, path)
-    assert pool_notes(brain.layout) == {path: (brain.root / path).read_bytes()}
 
 
 @pytest.mark.parametrize(("text", "why"), [("", "empty"), ("---\na: b\n---\n", "empty"), ("x" * 300_000, "longer")])

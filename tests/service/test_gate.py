@@ -242,12 +242,12 @@ async def test_a_rate_limit_halves_the_slots_and_success_gives_them_back(brain, 
     async with brain.running(transient_retries=2) as daemon:
         gate = daemon.supervisor._gate
         drop(brain, "a", more="interface: busy\n")
-        await daemon.until(lambda: gate._allowances, "the cut")
-        assert gate._allowances["busy"].slots == 2
+        await daemon.until(lambda: gate._slots._allowances, "the cut")
+        assert gate._slots._allowances["busy"].slots == 2
         await daemon.ended("a")
         drop(brain, *"bcdefghij", more="interface: busy\n")
         await daemon.until(lambda: ended(brain) == 10, "all to end")
-        assert not gate._allowances
+        assert not gate._slots._allowances
     assert brain.where("a") == ["completed"]
 
 

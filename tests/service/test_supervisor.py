@@ -11,8 +11,8 @@ import pytest
 
 from brain_daemon.model.errors import Damaged, Occupied, StorageError
 from brain_daemon.service import actions
+from brain_daemon.service import disk as disk_module
 from brain_daemon.service import jobs as jobs_module
-from brain_daemon.service import supervisor as supervisor_module
 from brain_daemon.service.lookout import Lookout
 from brain_daemon.service.reindexing import recorded_paths
 from brain_daemon.store import control, locks
@@ -260,7 +260,7 @@ class Refusing(Files):
 @pytest.mark.parametrize("which", ["claim", "start"])
 async def test_a_disk_that_refuses_a_claim_loses_no_task(brain, monkeypatch, which):
     """What could not be claimed, or not be started durably, is tried again by itself."""
-    monkeypatch.setattr(supervisor_module, "_DISK_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(disk_module, "_PAUSE_SECONDS", 0.1)
     brain.echo()
     armed: list[bool] = []
 
@@ -281,7 +281,7 @@ async def test_a_disk_that_refuses_a_claim_loses_no_task(brain, monkeypatch, whi
 
 async def test_another_process_that_holds_the_claims_lock_delays_and_ends_nothing(brain, monkeypatch):
     """A claimer that was stopped in the middle keeps tasks waiting, not the daemon from living."""
-    monkeypatch.setattr(supervisor_module, "_DISK_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(disk_module, "_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(jobs_module, "_CLAIM_SECONDS", 0.05)
     brain.echo()
     async with brain.running(scan="60s") as daemon:
@@ -293,7 +293,7 @@ async def test_another_process_that_holds_the_claims_lock_delays_and_ends_nothin
         )
         assert await holder.stdout.readline() == b"held\n"
         brain.drop("a.md")
-        await daemon.until(lambda: "claims.lock" in (daemon.supervisor._disk_fault or ""), "the refusal")
+        await daemon.until(lambda: "claims.lock" in (daemon.supervisor._disk._fault or ""), "the refusal")
         assert brain.where("a") == ["pending"]
         holder.stdin.close()
         await holder.wait()

@@ -128,11 +128,11 @@ def _lines(batch: Batch) -> Callable[[Standing], None]:
     waits: set[str] = set()
 
     def note(standing: Standing) -> None:
-        for task_id, record in standing.ended.items():
+        for count, (task_id, record) in enumerate(standing.ended.items(), start=1):
             if task_id not in said and task_id not in standing.earlier:
                 said.add(task_id)
                 reason = f" ({record.reason})" if record.reason else ""
-                say(f"{len(standing.ended)}/{rows} {task_id} {record.status}{reason}", err=True)
+                say(f"{count}/{rows} {task_id} {record.status}{reason}", err=True)
         for task_id, why in standing.waiting.items():
             if task_id not in waits and task_id not in in_turn:
                 say(f"{task_id} waits: {clean_line(why, 300)}", err=True)
