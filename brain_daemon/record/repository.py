@@ -18,6 +18,7 @@ import psutil
 
 from brain_daemon.model.errors import GitError, UserError
 from brain_daemon.record.gitcmd import Git, binary
+from brain_daemon.record.tree_reader import TreeReader
 
 SETTINGS_TTL_SECONDS = 30.0
 _MARKERS = (
@@ -46,13 +47,14 @@ class Repository:
     """One brain's repository. Paths given to its methods are relative to the brain's root, with `/` between parts.
 
     Attributes: `brain_root`, `top`, `git_dir`, `common_dir` (absolute, links resolved), `prefix` (the brain inside
-    the repository, `""` or `"sub/dir/"`), `git` (how to run git here).
+    the repository, `""` or `"sub/dir/"`), `git` (how to run git here), `trees` (what folders of commits hold).
     """
 
     def __init__(self, brain_root: str, answers: Sequence[str], found: git.Repo, program: str) -> None:
         self.brain_root = brain_root
         _, self._format, self.git_dir, self.common_dir, self.top, self.prefix = answers
         self.git = Git(program=program, cwd=self.top, settings={"GIT_DIR": self.git_dir, "GIT_WORK_TREE": self.top})
+        self.trees = TreeReader(self.git, hashlib.new(self._format, usedforsecurity=False).digest_size)
         self._repo = found
         self._settings: tuple[float, dict[str, str]] | None = None
 

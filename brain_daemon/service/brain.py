@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,8 +60,15 @@ class Brain:
         repository = Repository.open(root) if common_git_dir(layout.root) else None
         return cls(layout, config, files, Journal(layout.journal, files), repository)
 
+    def rest(self) -> None:
+        """Now and then, while little goes on: give back what is only kept to be fast."""
+        if self.repository is not None:
+            self.repository.trees.rest()
+
     def close(self) -> None:
         self.journal.close()
+        if self.repository is not None:
+            self.repository.trees.close()
 
     def registry(self) -> Registry:
         """The interfaces, read once."""
@@ -157,9 +164,8 @@ class Brain:
     def _head_pending(self, repository: Repository) -> dict[str, str]:
         key = self._head_signature(repository)
         if self._pending_in_head is None or self._pending_in_head[0] != key:
-            folder = f"{repository.prefix}{self.layout.relative(self.layout.pending)}/"
-            said = b"" if repository.head() is None else repository.git.run("ls-tree", "-z", "HEAD", "--", folder)
-            self._pending_in_head = (key, dict(_tree_entries(said)))
+            folder = f"{repository.prefix}{self.layout.relative(self.layout.pending)}"
+            self._pending_in_head = (key, repository.trees.entries(f"HEAD:{folder}"))
         return self._pending_in_head[1]
 
     def redactor(self, registry: Registry) -> Redactor:
@@ -173,14 +179,6 @@ def _stamp(path: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns
-
-
-def _tree_entries(said: bytes) -> Iterator[tuple[str, str]]:
-    """File name and blob of each entry that `git ls-tree -z` printed."""
-    for entry in said.split(b"\0"):
-        facts, _, path = entry.partition(b"\t")
-        if path:
-            yield os.path.basename(os.fsdecode(path)), facts.split()[2].decode()
 
 
 def interface_states(registry: Registry) -> Sequence[InterfaceState]:

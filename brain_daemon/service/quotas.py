@@ -39,6 +39,7 @@ from brain_daemon.store.accounts import FILE_NAME, Accounts, Booking, Reservatio
 
 _LOG = logging.getLogger("brain_daemon")
 _REFUSED = ""
+_SAME_LOOK_SECONDS = 0.5
 
 
 class Quotas:
@@ -58,6 +59,8 @@ class Quotas:
         self._bookings: dict[str, Booking] = {}
         self._readings: dict[str, tuple[Reading, ...]] = {}
         self._planned: dict[str, Use] = {}
+        self._version: tuple[int, int] | None = None
+        self._read_at = 0.0
 
     def close(self) -> None:
         """What has ended is booked first, as far as the disk lets it."""
@@ -82,12 +85,18 @@ class Quotas:
                     self._refused.setdefault(self.key(spec), reports[_REFUSED].at)
         self._watched = watched
         self._book([spec for spec in specs if spec.name in watched and spec.name not in self._booked])
-        self.begin()
-
-    def begin(self) -> None:
-        """A new look at the queue."""
         self._readings.clear()
         self._planned.clear()
+
+    def begin(self) -> None:
+        """A new look at the queue. What was read a moment ago still stands if nobody has written: `reserve` decides, not this."""
+        self._planned.clear()
+        if self._accounts is None:
+            return
+        now, version = self._clock(), self._accounts.version
+        if version != self._version or not 0 <= now - self._read_at < _SAME_LOOK_SECONDS:
+            self._readings.clear()
+            self._version, self._read_at = version, now
 
     def key(self, spec: InterfaceSpec) -> str:
         """Under which name its use is counted."""
@@ -122,7 +131,8 @@ class Quotas:
             return {}
         pairs = [(one, () if forced else self._quotas(spec)) for spec, one, forced in ours]
         answers = self._open().reserve(pairs)
-        self.begin()
+        self._readings.clear()
+        self._planned.clear()
         return {one.attempt_id: no for (one, _), no in zip(pairs, answers, strict=True) if no is not None}
 
     def reservation(self, spec: InterfaceSpec, attempt: Attempt, most: Use, *, unpriced: bool = False) -> Reservation:
@@ -143,7 +153,8 @@ class Quotas:
         """It has not started and will not."""
         if spec.name in self._watched:
             self._open().release(self.key(spec), attempt_id)
-            self.begin()
+            self._readings.clear()
+            self._planned.clear()
 
     def ended(self, spec: InterfaceSpec, attempt: Attempt, ended: Ended) -> None:
         """An attempt has ended: booked with the next `flush`. What the client said of its quotas is kept at once."""

@@ -377,6 +377,7 @@ class Supervisor:
 
     async def _prune(self) -> None:
         self._gate.keep_house()
+        self._brain.rest()
         await asyncio.to_thread(prune, self._brain)
         await asyncio.to_thread(self._reporter.look)
 

@@ -79,7 +79,6 @@ class Accounts:
 
     def __init__(self, path: str, files: Files, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._writes = 0
         self._database = Database(path, files, _KIND)
 
     def close(self) -> None:
@@ -89,7 +88,7 @@ class Accounts:
     @property
     def version(self) -> tuple[int, int]:
         """Changes whenever anybody has written: figures read at the same version are still true but for the passing of time."""
-        return self._database.rows("pragma data_version")[0][0], self._writes
+        return self._database.version
 
     # starts and ends
 
@@ -293,7 +292,6 @@ class Accounts:
             execute("update entries set seen_at = :now where at > :now and seen_at > :now", {"now": now})
             execute("update reports set at = :now where at > :now", {"now": now})
             yield now
-        self._writes += 1
 
 
 def _columns(use: Use) -> tuple[int, int, int]:

@@ -75,6 +75,11 @@ class Database:
         except sqlite3.OperationalError as error:
             raise StorageError(f"writing {self._kind.name} {self.path}: {error}") from error
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes whenever anybody has written, through this connection (total_changes) or another one (data_version)."""
+        return self.rows("pragma data_version")[0][0], self.connection.total_changes
+
     def rows(self, query: str, values: Sequence[object] | dict[str, object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         return self.connection.execute(query, values).fetchall()
