@@ -4,10 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 1
 KILLS ?= 20
+# More than a small machine has cores: a third of what a test takes it waits, for programs, the disk or a clock.
+WORKERS ?= 3
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/brain-daemon/clients
 DATA ?= ../routing-data
 
-.PHONY: demo test test-clients lint types unit bench bench-routing bench-memory crash-lab lowest lock clean
+MINUTES ?= 60
+N ?= 100000
+TARGET ?=
+
+.PHONY: demo fuzz soak bench-start-up test test-clients test-deep lint types unit bench bench-routing bench-memory crash-lab crash-points mutants git-matrix lowest lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/brain demo
@@ -23,10 +29,14 @@ types: $(VENV)/.developed
 
 unit: $(VENV)/.developed
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=85
 	$(BIN)/coverage report --fail-under=100 --include='brain_daemon/model/*,brain_daemon/policy/*'
+
+# All tests with the full figures of the costly ones (tests/depth.py), such as a storm of 20,000 files: it takes many times as long.
+test-deep: $(VENV)/.developed
+	BRAIN_TEST_DEPTH=1000 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The real AI clients against servers on loopback. Pinned programs, 1.3 GB, are put into CLIENTS_CACHE once; npm does that.
 test-clients: $(VENV)/.developed
@@ -43,8 +53,33 @@ bench-routing: $(VENV)/.developed
 bench-memory: $(VENV)/.developed
 	$(BIN)/python benchmarks/memory.py
 
+# A brain with 100,000 recorded and 10,000 pending tasks: how long it takes to begin, and to look.
+bench-start-up: $(VENV)/.developed
+	$(BIN)/python benchmarks/start_up.py
+
+# A daemon at work for MINUTES: does it grow?
+soak: $(VENV)/.developed
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+# N random changes for each reader of bytes from outside (TARGET: one of them); about a quarter of an hour for 100,000.
+fuzz: $(VENV)/.developed
+	$(BIN)/python tests/hostile/fuzz.py --number $(N) --seed $(SEED) $(if $(TARGET),--target $(TARGET))
+
 crash-lab: $(VENV)/.developed
 	$(BIN)/python tests/faults/kill_lab.py --kills $(KILLS) --seed $(SEED)
+
+# Every operation of every scenario with every fault, double crashes and power loss: hours. POINTS=20 strikes twenty of each.
+POINTS ?= all
+crash-points: $(VENV)/.developed
+	BRAIN_CRASH_LAB=$(POINTS) SEED=$(SEED) $(BIN)/python -m pytest tests/faults/test_crash_points.py -n 2 --dist worksteal -o timeout=0
+
+# Faults put into the program one at a time; each must turn a test red.
+mutants: $(VENV)/.developed
+	$(BIN)/python tests/faults/mutants.py
+
+# All states of a person's repository times all the daemon does in it; some two minutes on an idle machine.
+git-matrix: $(VENV)/.developed
+	$(BIN)/python tests/git/matrix.py
 
 # The oldest releases that pyproject.toml promises, in a venv of their own.
 lowest: lowest.txt

@@ -5,7 +5,7 @@
 A brain of N notes is made in a folder of its own: sentences put together from the words of some seventy subjects. With
 `--near 0.1` one note in ten uses the very words of the questions and of what they ask for (some twenty such notes a question); the
 others are about something else. Among them stand the notes of PLANTED, each asked for twice: with words it holds, and in
-other words. `recall_at_1` and `recall_at_5` are the shares of these questions whose note comes
+other words; and those of HELD_OUT, which nothing was tuned on (the figures below `held out`). `recall_at_1` and `recall_at_5` are the shares of these questions whose note comes
 first, or among the first five. `flat` goes through every vector, `chroma` asks Chroma; the daemon does the
 former up to 100,000 vectors. Times are of whole searches in this process, excerpts read, in milliseconds. Prints JSON.
 """
@@ -27,7 +27,7 @@ from brain_daemon.memory.vectors import EmbeddingWish, Vectors, index_path
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
 
-WAIT_SECONDS = 600.0
+WAIT_SECONDS = 1800.0
 FOUND = 5
 
 PLANTED = [
@@ -82,6 +82,50 @@ PLANTED = [
     ("The trainee may approve purchases below fifty euros.", "trainee approve purchases euros", "spending limit of the apprentice"),
     ("Nightly jobs run in Frankfurt because electricity is cheapest there at three.", "nightly jobs Frankfurt electricity", "why do batch workloads execute in Germany"),
 ]  # fmt: skip
+
+HELD_OUT = [
+    ("The swimming pool is drained every second October to replace the tiles at the deep end.", "swimming pool drained tiles", "when is the basin emptied for repairs"),
+    ("Our insurance does not cover phones that were left in a parked vehicle.", "insurance cover phones parked vehicle", "is a mobile stolen from the car reimbursed"),
+    ("The parrot learned to imitate the doorbell, so wait for two rings.", "parrot imitate doorbell rings", "the bird copies the sound of visitors"),
+    ("Interns get a badge for the laboratory only after the safety course.", "interns badge laboratory safety course", "what must trainees pass before they may enter the research rooms"),
+    ("The crane must be lowered when the wind is above fifty kilometres an hour.", "crane lowered wind kilometres", "up to which storm strength may we hoist loads"),
+    ("Recipes for the canteen are halved in August because most people are away.", "recipes canteen halved August", "smaller food portions during the holiday season"),
+    ("The embedded firmware watchdog resets the board after eight seconds of silence.", "firmware watchdog resets board seconds", "how long may the microcontroller hang before it reboots"),
+    ("Timber from the north slope is too wet to be burned before its second winter.", "timber north slope wet winter", "how long does firewood have to dry"),
+    ("We answer support letters in the language in which they were written.", "support letters language written", "which tongue do we use when replying to customers"),
+    ("The tram stops at the stadium only on days with a match.", "tram stops stadium match", "public transport to the arena when a game is played"),
+    ("Old invoices may be shredded after ten years, contracts never.", "old invoices shredded contracts", "which paperwork are we allowed to destroy"),
+    ("The telescope on the roof needs an hour to cool down before it shows sharp pictures.", "telescope roof hour cool sharp", "why is the view of the stars blurry at first"),
+    ("Marta translates the newsletter into Catalan on Fridays.", "Marta translates newsletter Catalan", "who puts the mailing into another tongue at the end of the week"),
+    ("Deleting a customer also removes their shopping lists, which cannot be undone.", "deleting customer shopping lists undone", "erasing an account is irreversible"),
+    ("The bakery next door sells yesterday's rolls at half price before eight.", "bakery yesterday rolls half price", "cheap leftover bread in the morning"),
+    ("Wear gloves when you touch the seedlings, their sap irritates the skin.", "gloves seedlings sap skin", "protect your hands from the young plants"),
+    ("The compiler flag for link time optimisation doubles the build time on the small runners.", "compiler flag link time optimisation runners", "what makes our continuous integration take twice as long"),
+    ("Grandfather's clock loses four minutes a week and is set on Sundays.", "clock loses minutes week Sundays", "the antique timepiece runs slow"),
+    ("The ferry does not take caravans longer than seven metres.", "ferry caravans seven metres", "size limit for campers on the boat"),
+    ("Donations under twenty francs get no receipt.", "donations francs receipt", "small gifts are not confirmed in writing"),
+    ("The lamp in the cellar goes off by itself after three minutes.", "lamp cellar off minutes", "light downstairs has a timer"),
+    ("Photos of pupils are published only with a signed form from both parents.", "photos pupils published signed parents", "consent for pictures of schoolchildren"),
+    ("The message broker drops events bigger than one megabyte without a word.", "broker drops events megabyte", "why do large payloads vanish silently in the queue"),
+    ("Chickpeas are soaked overnight and cooked without salt.", "chickpeas soaked overnight salt", "how to prepare dried legumes"),
+    ("The choreographer wants the stage floor swept before every rehearsal.", "choreographer stage floor swept rehearsal", "dancers need a clean surface to practise"),
+    ("Our test phones are charged in the drawer below the window.", "test phones charged drawer window", "where do the devices for trying out the app get power"),
+    ("The museum lends paintings only to houses with climate control.", "museum lends paintings climate control", "conditions for borrowing artworks"),
+    ("Wolves were seen near the hut twice in November, keep the dog on the leash.", "wolves hut November dog leash", "danger from predators in the hills"),
+    ("The second signature on cheques is that of the vice chair.", "second signature cheques vice chair", "who countersigns payments"),
+    ("Snow on the glass roof is removed from inside by heating, never with shovels.", "snow glass roof heating shovels", "how to clear the winter load above the atrium"),
+    ("A migration that rewrites a table larger than ten gigabytes needs a maintenance window.", "migration rewrites table gigabytes maintenance window", "big schema changes have to be scheduled at night"),
+    ("The violin teacher accepts no pupils under six.", "violin teacher pupils under six", "minimum age for music lessons"),
+    ("Bottles without a deposit go into the green container behind the gym.", "bottles deposit green container gym", "where to recycle glass"),
+    ("The lighthouse keeper retired in 1987, since then the lamp is automatic.", "lighthouse keeper retired automatic", "nobody looks after the coastal beacon any more"),
+    ("Exceptions from the payment provider are logged without card numbers.", "exceptions payment provider card numbers", "we keep no credit card data in error traces"),
+    ("Ask Jonas before you repot the lemon tree, it sulks for months.", "repot lemon tree Jonas", "moving the citrus into another container needs permission"),
+    ("The fire drill is on the second Tuesday in May, at eleven.", "fire drill second Tuesday May", "when do we practise leaving the house in an emergency"),
+    ("Caching of the price list is switched off for wholesale customers.", "caching price list wholesale customers", "big buyers always see fresh tariffs"),
+    ("The youth hostel has no towels, bring your own.", "youth hostel towels", "what to pack for the cheap accommodation"),
+    ("The tailor shortens sleeves for free in the first month.", "tailor shortens sleeves free month", "complimentary alteration of a jacket"),
+]  # fmt: skip
+"""Written once, after everything was tuned on PLANTED, and before anything was asked with them: nothing may be tuned on these."""
 
 NEAR = """
 billing invoice database backup copy store customer account ledger payment|lunch food nuts vegan order kitchen guest meal drink cook
@@ -169,7 +213,7 @@ def make(root: Path, notes: int, near_share: float, draw: random.Random) -> list
         subjects, every = (near, of_near) if draw.random() < near_share else (far, of_far)
         (place / f"note-{number:05}.md").write_text(note(draw.choice(subjects), every, draw))
     paths = []
-    for number, (fact, _, _) in enumerate(PLANTED):
+    for number, (fact, _, _) in enumerate([*PLANTED, *HELD_OUT]):
         path = f"knowledge/{number % 100:02}/planted-{number:03}.md"
         aside = sentence(draw.choice(far), of_far, draw)
         (root / path).write_text(f"# Things to know\n\n{fact}\n\n{aside}\n")
@@ -178,12 +222,19 @@ def make(root: Path, notes: int, near_share: float, draw: random.Random) -> list
 
 
 def measure(ask: Callable[[str], list[str]], paths: list[str], rounds: int) -> dict[str, object]:
-    """Recall of the planted notes and times of one way to search."""
+    """Recall of the planted notes and times of one way to search, on each set of questions."""
+    known = len(PLANTED)
+    return {**measured(ask, PLANTED, paths[:known], rounds), "held out": measured(ask, HELD_OUT, paths[known:], rounds)}
+
+
+def measured(
+    ask: Callable[[str], list[str]], planted_notes: list[tuple[str, str, str]], paths: list[str], rounds: int
+) -> dict[str, object]:
     said: dict[str, object] = {}
     times = []
     for kind, column in (("words", 1), ("paraphrase", 2)):
         ranks = []
-        for path, planted in zip(paths, PLANTED, strict=True):
+        for path, planted in zip(paths, planted_notes, strict=True):
             for _ in range(rounds):
                 began = time.perf_counter()
                 found = ask(planted[column])
@@ -261,7 +312,13 @@ def main() -> None:
         ]
     print(
         json.dumps(
-            {"notes": options.notes, "near": options.near, "questions": 2 * len(PLANTED), "runs": found}, indent=2
+            {
+                "notes": options.notes,
+                "near": options.near,
+                "questions": 2 * (len(PLANTED) + len(HELD_OUT)),
+                "runs": found,
+            },
+            indent=2,
         )
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,22 +13,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from brain_daemon.model import document
+from brain_daemon.model.attempt import AttemptState
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.record import ledger
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.config import user_state_path
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store.files import Files
+from brain_daemon.store.journal import Journal
 from brain_daemon.store.layout import Layout
+from brain_daemon.store.locate import layout_of
+from brain_daemon.store.locks import read_holder
 from brain_daemon.store.template import template_files
+from tests.depth import deep
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts what it puts into the background so, and every child would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-FAST = {"settle": "0s", "group": "20ms", "scan": "1s"}
-DEADLINE_SECONDS = 30.0
+# How long an example takes says something of the machine, and nothing of what is tested.
+settings.register_profile(
+    "brain", deadline=None, max_examples=deep(60, 1_000), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("brain")
+
+# What a person's brain waits for, or loads to search by meaning, and most tests need not: also said to programs that tests start.
+FAST = {"settle": "0s", "group": "20ms", "scan": "1s", "memory_embedding": "local"}
+DEADLINE_SECONDS = 60.0
 
 ECHO = "---\nname: {name}\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n{more}---\n# {name}\n"
 PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: {command}\n{inside}---\n# {name}\n"
@@ -44,13 +59,20 @@ def _home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_home(_home, monkeypatch) -> None:
-    """No test reads the settings, the secrets or the git configuration of whoever runs it."""
+def _own_home(_home, monkeypatch, request) -> None:
+    """No test reads the settings, the secrets or the git configuration of whoever runs it.
+
+    What programs run counts for the coverage of modules that say so (`MEASURED`): measuring doubles the time each takes to start.
+    """
+    if not getattr(request.module, "MEASURED", False):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in list(os.environ):
         if name.startswith(("GIT_", "BRAIN_", "XDG_")) or name.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(_home))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name, value in FAST.items():
+        monkeypatch.setenv(f"BRAIN_{name.upper()}", value)
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +142,15 @@ class BrainFolder:
         """The visible names in one of the four folders."""
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
 
+    def runs(self, task_id: str) -> bool:
+        """Whether the journal says that the newest attempt at a task has started and not ended."""
+        with contextlib.closing(self.journal()) as journal:
+            return _runs(journal, task_id)
+
+    def journal(self) -> Journal:
+        """The journal, as another process reads it."""
+        return Journal(self.place.journal, Files(), durable=False)
+
     def where(self, task_id: str) -> list[str]:
         """The folders that have a file of this task."""
         folders = (self.pending, self.active, self.completed, self.failed)
@@ -147,10 +178,15 @@ class BrainFolder:
         return Brain.open(str(self.root), dict(os.environ), {**FAST, **flags}, files)
 
     @property
+    def place(self) -> Layout:
+        """Where things live in it; nothing is made for the question."""
+        return layout_of(str(self.root), user_state_path())
+
+    @property
     def layout(self) -> Layout:
-        brain = self.open()
-        brain.close()
-        return brain.layout
+        """The same, with all that a brain has once it was opened."""
+        self.open().close()
+        return self.place
 
     def run_once(self, files: Files | None = None, **flags: Any) -> int:
         """Work through what is there; the exit code."""
@@ -191,6 +227,10 @@ class BrainFolder:
             brain.close()
 
 
+def _runs(journal: Journal, task_id: str) -> bool:
+    return any(one.state is AttemptState.STARTING for one in journal.attempts_of(task_id)[-1:])
+
+
 class Running:
     """A daemon in this process."""
 
@@ -227,6 +267,12 @@ class Running:
             await asyncio.sleep(every_seconds)
         return found
 
+    async def started(self, *task_ids: str) -> None:
+        """Wait until these tasks are at work: a file in active/ may still be on its way there."""
+        await self.until(
+            lambda: all(_runs(self.brain.journal, one) for one in task_ids), f"the start of {', '.join(task_ids)}"
+        )
+
     async def ended(self, *task_ids: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         """Wait until these tasks are recorded and committed."""
 
@@ -254,15 +300,17 @@ class Daemon:
             assert time.monotonic() < end, (
                 f"waited {deadline_seconds:g} s in vain; the daemon said:\n{self.log.read_text()}"
             )
-            time.sleep(0.01)
+            time.sleep(0.02)
         return found
 
     def state(self) -> str:
-        brain = self.folder.open()
-        try:
-            return brain.journal.get("state") or ""
-        finally:
-            brain.close()
+        with contextlib.closing(self.folder.journal()) as journal:
+            return journal.get("state") or ""
+
+    def is_open(self) -> bool:
+        """Whether this very process works: the journal alone may still say so of one before it that was killed."""
+        holder = read_holder(self.folder.layout)
+        return holder is not None and holder.pid == self.pid and self.state() in ("running", "paused")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -278,6 +326,33 @@ def brain(_first_commit, tmp_path) -> BrainFolder:
     root = tmp_path / "brain"
     subprocess.run(["cp", "-a", str(_first_commit), str(root)], check=True)
     return BrainFolder(root, tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory) -> dict[Callable[..., Any], tuple[Path, str]]:
+    """What `made_once` keeps: by the function that made it, a brain's folder and the name of its runtime state there."""
+    return {}
+
+
+@pytest.fixture
+def made_once(brain, _made, tmp_path_factory) -> Callable[[Callable[[BrainFolder], object]], BrainFolder]:
+    """`made_once(work)` is the test's brain after `work(brain)`, which is done once a session; the others get copies."""
+
+    def furnish(work: Callable[[BrainFolder], object]) -> BrainFolder:
+        if work not in _made:
+            work(brain)
+            kept = tmp_path_factory.mktemp("made") / "brain"
+            subprocess.run(["cp", "-a", str(brain.root), str(kept)], check=True)
+            _made[work] = (kept, brain.place.state)
+            return brain
+        kept, state = _made[work]
+        shutil.rmtree(brain.root)
+        subprocess.run(["cp", "-a", str(kept), str(brain.root)], check=True)
+        here = brain.place.state
+        os.rename(os.path.join(os.path.dirname(here), os.path.basename(state)), here)
+        return brain
+
+    return furnish
 
 
 @pytest.fixture
@@ -298,7 +373,7 @@ def daemon(brain, tmp_path) -> Iterator[Callable[..., contextlib.AbstractContext
             )
         running = Daemon(brain, process, log)
         try:
-            running.wait_for(lambda: process.poll() is not None or running.state() in ("running", "paused"))
+            running.wait_for(lambda: process.poll() is not None or running.is_open())
             assert process.poll() is None, log.read_text()
             yield running
         finally:

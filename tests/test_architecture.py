@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ def name_of(module: Path) -> str:
     return module.relative_to(PACKAGE).as_posix()
 
 
+@cache
+def tree_of(module: Path) -> ast.Module:
+    """Parsed once for all tests."""
+    return ast.parse(module.read_text())
+
+
 def floor_of(dotted: str) -> str:
     """The floor a dotted name of ours belongs to."""
     return dotted.split(".")[1]
@@ -74,8 +81,9 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 def writes(call: ast.Call) -> bool:
     """Whether a call changes what is on the disk, as far as its text tells."""
-    name, text = ast.unparse(call.func), ast.unparse(call)
+    name = ast.unparse(call.func)
     if name == "os.open":
+        text = ast.unparse(call)
         return any(flag in text for flag in WRITING_FLAGS)
     if name == "open":
         mode = [ast.unparse(one) for one in (*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode"))]
@@ -87,7 +95,7 @@ def writes(call: ast.Call) -> bool:
 def test_imports_go_down_only(module):
     """A floor knows what is below it and itself: never a sibling, never what is above."""
     own = module.relative_to(PACKAGE).parts[0]
-    for name in imported(ast.parse(module.read_text())):
+    for name in imported(tree_of(module)):
         floor = floor_of(name) if name.startswith("brain_daemon.") else ""
         if own in LEVELS and floor in LEVELS and floor != own:
             assert LEVELS[floor] < LEVELS[own], f"{own} imports {name}"
@@ -96,10 +104,10 @@ def test_imports_go_down_only(module):
 @pytest.mark.parametrize("module", [m for m in MODULES if name_of(m).split("/")[0] in ("model", "policy")], ids=name_of)
 def test_the_pure_floors_know_no_clock_no_chance_and_no_machine(module):
     """model and policy get times and draws as values and touch nothing."""
-    assert not {name.split(".")[0] for name in imported(ast.parse(module.read_text()))} & IMPURE
+    assert not {name.split(".")[0] for name in imported(tree_of(module))} & IMPURE
     assert not [
         node
-        for node in ast.walk(ast.parse(module.read_text()))
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "print", "input")
     ]
 
@@ -108,7 +116,7 @@ def test_the_pure_floors_know_no_clock_no_chance_and_no_machine(module):
 def test_imports_stand_at_the_top(module):
     """An import inside a function hides a dependency; the few that save start-up time say so."""
     lines = module.read_text().splitlines()
-    for function in ast.walk(ast.parse(module.read_text())):
+    for function in ast.walk(tree_of(module)):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             inside = [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
             unexplained = [
@@ -120,9 +128,6 @@ def test_imports_stand_at_the_top(module):
 def test_only_the_seam_and_a_few_with_a_reason_write_to_the_disk():
     """The crash lab strikes at every step of store/files.py: whoever writes past it is not tested for crashes."""
     found = {
-        name_of(m)
-        for m in MODULES
-        for node in ast.walk(ast.parse(m.read_text()))
-        if isinstance(node, ast.Call) and writes(node)
+        name_of(m) for m in MODULES for node in ast.walk(tree_of(m)) if isinstance(node, ast.Call) and writes(node)
     }
     assert found == set(WRITERS)

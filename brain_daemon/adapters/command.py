@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from functools import lru_cache
@@ -20,9 +21,10 @@ from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.prices import cost_of
 from brain_daemon.adapters.process import Command, RawRun, run
-from brain_daemon.adapters.reading import Reader, Reading, compile_rules
+from brain_daemon.adapters.reading import Reader, Reading, SoFar, compile_rules
 from brain_daemon.adapters.secrets import read_secret
 from brain_daemon.adapters.tokens import count
+from brain_daemon.adapters.watching import Watch, used_so_far, watch_of
 from brain_daemon.model.errors import Occupied, Transient, UserError
 from brain_daemon.model.interface import FILES, InterfaceSpec, InterfaceType, OutputRules, Profile, PromptBy, arguments
 from brain_daemon.model.outcome import (
@@ -76,7 +78,11 @@ class CommandAdapter:
             ):  # it may wait for a keyring; what follows finds the answer kept
                 await asyncio.to_thread(read_secret, invocation.interface.auth, invocation.environment)
             command = _command(invocation, prompt_path, new_session)
-            raw = await run(command, cancel=cancel)
+            watch = watch_of(invocation, _reader(invocation.interface.output), command.stdout_path)
+            too_much = None if watch is None else await watch.prompt_alone()
+            if too_much is not None:
+                return _not_started(started_at, FailureKind.BUDGET, _prompt_alone(invocation, too_much))
+            raw = await _run(command, cancel, watch)
         except UserError as error:
             return _not_started(started_at, FailureKind.UNAVAILABLE, str(error))
         except (Transient, Occupied) as error:
@@ -84,8 +90,10 @@ class CommandAdapter:
         stdout, stderr = _output(command.stdout_path), _output(command.stderr_path)
         session = new_session if invocation.interface.invoke.session and raw.pid is not None else None
         if len(stdout) + len(stderr) > _THREAD_WORTHY_BYTES or invocation.interface.type is InterfaceType.LLM:
-            return await asyncio.to_thread(judge, invocation, raw, stdout, stderr, session)
-        return judge(invocation, raw, stdout, stderr, session)
+            ended = await asyncio.to_thread(judge, invocation, raw, stdout, stderr, session)
+        else:
+            ended = judge(invocation, raw, stdout, stderr, session)
+        return ended if watch is None else _as_watched(invocation, ended, watch, cancel)
 
     def _laid_out(self, invocation: Invocation) -> str:
         """Make the folders and write the files the program will want; the path of the prompt's."""
@@ -100,6 +108,39 @@ class CommandAdapter:
         return prompt_path
 
 
+async def _run(command: Command, cancel: Cancel, watch: Watch | None) -> RawRun:
+    """The run, which a watch may end like a cancel does."""
+    if watch is None:
+        return await run(command, cancel=cancel)
+    stop = asyncio.Event()
+    cancel.listen(stop.set)
+    watching = asyncio.create_task(watch.stop_when_over(stop))
+    try:
+        return await run(command, cancel=stop)
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
+def _as_watched(invocation: Invocation, ended: Ended, watch: Watch, cancel: Cancel) -> Ended:
+    """A run that its budget ended says so; a person's cancel goes before it."""
+    if watch.spent_usd is None or cancel.is_set() or not isinstance(ended.outcome, Cancelled):
+        return replace(ended, warnings=(*ended.warnings, *watch.warnings))
+    kept = f"the {len(ended.text):,} characters that had come are kept" if ended.text else "it had said nothing yet"
+    message = (
+        f"ended in the middle: about ${watch.spent_usd:f} was spent, more than ${invocation.budget_usd:f}, "
+        f"which is what this run may cost; {kept}"
+    )
+    return replace(ended, outcome=Failed(kind=FailureKind.BUDGET, message=message))
+
+
+def _prompt_alone(invocation: Invocation, usd: Decimal) -> str:
+    return (
+        f"the prompt alone would cost about ${usd:f}, more than ${invocation.budget_usd:f}, which is what this run may cost: "
+        "it was not started"
+    )
+
+
 def judge(
     invocation: Invocation, raw: RawRun, stdout: bytes, stderr: bytes, chosen_session: str | None = None
 ) -> Ended:
@@ -109,10 +150,21 @@ def judge(
     """
     spec = invocation.interface
     zone = local_zone(invocation.environment.get("TZ", ""))
-    reading = _reader(spec.output).read(stdout, stderr, raw.exit_code, raw.signal, now=raw.finished_at, zone=zone)
+    reader = _reader(spec.output)
+    reading = reader.read(stdout, stderr, raw.exit_code, raw.signal, now=raw.finished_at, zone=zone)
     usage, told_usd = _of_this_run(invocation, reading)
+    text, so_far = reading.text, SoFar()
+    if raw.ended_by != "itself" and spec.output.so_far:
+        so_far = reader.so_far(stdout)
+        text = text or so_far.text
+        told_usd = so_far.cost_usd if told_usd is None else told_usd
     if usage.input_tokens is None and spec.type is InterfaceType.LLM and raw.pid is not None:
-        usage = _NOTHING_USED if _was_turned_away(raw, reading) else _estimated(invocation.prompt, reading.text, usage)
+        if _was_turned_away(raw, reading):
+            usage = _NOTHING_USED
+        elif so_far.usage.input_tokens is not None:
+            usage = used_so_far(so_far, invocation.prompt)
+        else:
+            usage = _estimated(invocation.prompt, text, usage)
     return Ended(
         outcome=_outcome(invocation, raw, reading),
         started_at=raw.started_at,
@@ -122,7 +174,7 @@ def judge(
         cost=cost_of(spec, usage, told_usd, reading.model, invocation.model),
         model=reading.model or invocation.model,
         client_session=_session(invocation, reading, chosen_session),
-        text=reading.text,
+        text=text,
         survivors=raw.survivors,
         warnings=reading.warnings,
         reports=reading.reports,

@@ -92,6 +92,18 @@ class RunFunctions(Functions):
         )
         return items[next(found, -1) + 1 :]
 
+    @signature(_ANY, {"types": ["expref"]})
+    def _func_last_of_each(self, items: object, expression: Any) -> list[Any] | None:
+        """Of the items for which the expression finds the same the last, in the order of the first; what has none is left out."""
+        if not isinstance(items, list):
+            return None
+        found = {
+            json.dumps(key): item
+            for item in items
+            if (key := expression.visit(expression.expression, item)) is not None
+        }
+        return list(found.values())
+
     @signature(_ANY)
     def _func_total(self, items: object) -> float | None:
         """The sum of the numbers in a list, whatever else is in it; null where there is none."""

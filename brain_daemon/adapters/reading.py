@@ -37,7 +37,7 @@ _MAX_FALSE_STARTS = 2_000
 _MAX_MESSAGE_LINES = 20
 _OBJECT_START = regex.compile(r"^[^{\n]*\{", regex.MULTILINE)
 _NANO_USD = Decimal("1e-9")  # floats carry noise far below any price, and a ledger adds them up
-_COST = "cost_usd"
+_COST, _TEXT = "cost_usd", "text"
 _EX_TEMPFAIL, _NOT_EXECUTABLE, _NOT_FOUND = 75, 126, 127  # sysexits.h; the shell
 
 
@@ -54,6 +54,15 @@ class Reading:
     failure: Failed | None = None
     warnings: tuple[str, ...] = ()
     reports: tuple[QuotaReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoFar:
+    """What a run that has not ended by itself has told of itself; empty and unknown where nothing was declared or found."""
+
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,18 @@ class Reader:
             reports=tuple(self._reports(run, now, zone)),
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+    def so_far(self, stdout: bytes) -> SoFar:
+        """What is told in the whole lines of a run that goes on. Figures that are none are left out; nothing is warned of."""
+        if not self.rules.so_far:
+            return SoFar()
+        unheard: list[str] = []
+        whole_lines = stdout[: stdout.rfind(b"\n") + 1]
+        root = _root(self.rules.format, whole_lines, b"", unheard) | {"exit_code": None, "signal": None}
+        run = run_of(root, self.expressions, unheard)
+        found = {name: run.ask(expression) for name, expression in self.rules.so_far}
+        text = _words(found.pop(_TEXT, None)) or ""
+        return SoFar(usage=_usage(found, unheard), cost_usd=_usd(found.get(_COST), unheard), text=text)
 
     def _is_ok(self, run: Run) -> bool:
         return run.root["exit_code"] == 0 if self.rules.ok is None else is_true(run.ask(self.rules.ok))
@@ -159,7 +180,7 @@ def compile_rules(rules: OutputRules) -> Reader:
 
 def _expressions(rules: OutputRules) -> Iterator[str | None]:
     yield from (rules.ok, rules.text, rules.cost_usd, rules.model, rules.client_session)
-    yield from (expression for _name, expression in rules.usage)
+    yield from (expression for _name, expression in (*rules.usage, *rules.so_far))
     for one in rules.limits:
         yield from (one.utilisation, one.used, one.limit, one.resets_at)
     for rule in rules.errors:

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from brain_daemon.adapters.checking import has_check
 from brain_daemon.adapters.http_target import missing_extra, nobody_listens
@@ -41,6 +42,9 @@ UNCHECKED = "its check has not ended yet"
 
 MADE_HERE = "made here"
 """How the journal calls an approval that nobody had to give; any other words are a person's."""
+
+# The folder is read every few seconds, and its files seldom change: what a name and these bytes mean is worked out once.
+_parsed = lru_cache(maxsize=256)(parse_interface)
 
 
 class CameBy(StrEnum):
@@ -151,7 +155,7 @@ class Registry:
         for name in sorted(names(self._layout.interfaces)):
             match look(self._layout.interfaces, name, MAX_INTERFACE_BYTES):
                 case Seen(data=bytes() as data):
-                    parsed = parse_interface(name, data)
+                    parsed = _parsed(name, data)
                     if isinstance(parsed, InterfaceFault):
                         faults.append(parsed)
                     else:

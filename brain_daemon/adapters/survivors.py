@@ -90,15 +90,6 @@ def end(attempt_id: str, lock_path: str, grace_seconds: float) -> tuple[str, ...
     return names(alive(attempt_id, lock_path), lock_path)
 
 
-def wait_ended(attempt_id: str, lock_path: str, timeout_seconds: float) -> bool:
-    """Block until nothing of the attempt lives; False when `timeout_seconds` passed first."""
-    for pause in _pauses(time.monotonic() + timeout_seconds):
-        if not alive(attempt_id, lock_path).any:
-            return True
-        time.sleep(pause)
-    return not alive(attempt_id, lock_path).any
-
-
 def names(found: Alive, lock_path: str) -> tuple[str, ...]:
     """One line a survivor, for the record; an unseen holder of the lock is named by the file it holds."""
     if found.lock_held and not found.processes:

@@ -28,7 +28,10 @@ _QUESTION_CHARACTERS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A piece of the prompt: `kind` is task, handoff, link or memory; `source` an id or a path; tokens as counted here."""
+    """A piece of the prompt: `kind` is task, handoff, link or memory, or resume in place of task; `source` an id or a path.
+
+    Tokens as counted here.
+    """
 
     kind: str
     source: str
@@ -37,12 +40,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """The prompt, the files that belong into the workspace (by their path there), what is in it, and what is to be said."""
+    """The prompt, the files that belong into the workspace (by their path there), what is in it, and what is to be said.
+
+    `basis` is what the counts rest on (adapters/tokens.py).
+    """
 
     prompt_text: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
     warnings: tuple[str, ...] = ()
+    basis: str = "estimate"
 
     @property
     def tokens(self) -> int:

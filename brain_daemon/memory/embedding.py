@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from brain_daemon.memory.vectors import default_is_here
 from brain_daemon.model.words import words_of
 
 Matrix = NDArray[np.float32]
@@ -149,12 +150,6 @@ class Default:
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         return _unit(np.array(self._function([text[:_MAX_CHARACTERS] for text in texts]), dtype=np.float32))
-
-
-def default_is_here(home: str) -> bool:
-    """Whether chroma's model was fetched already."""
-    folder = os.path.join(home, ".cache", "chroma", "onnx_models", "all-MiniLM-L6-v2", "onnx")
-    return importlib.util.find_spec("chromadb") is not None and os.path.isfile(os.path.join(folder, "model.onnx"))
 
 
 class Endpoint:

@@ -1,8 +1,12 @@
 """The thread of the daemon that keeps the pool's index as the files are.
 
-A hint (`hint(path)`, from the watch) is looked at within a tenth of a second; a full look comes every few seconds and finds
-what no hint told of. Between batches it rests as long as a batch took, so that tasks are not slowed. Each full look also takes
-in the notes that running attempts left in their workspaces.
+A hint (`hint(path)`, from a watch on the notes) is looked at within a tenth of a second. Every few seconds one look at the
+folders of completed tasks tells whether there are new results; everything is looked at then, and now and then anyway, which finds
+what no hint told of. While tasks run, the notes they leave in their workspaces are taken in. Between batches it rests as long
+as a batch took, so that tasks are not slowed; where nothing changes it sleeps.
+
+The child that makes vectors lives as long as somebody is told what it finds (`asked`), else until it has made those of the
+texts that are new.
 
 Failures: a disk that refuses is logged once and tried again at the next look; nothing here ends the daemon.
 """
@@ -20,6 +24,8 @@ from brain_daemon.store.reading import read_regular
 
 _GATHER_SECONDS = 0.1
 _INBOX_SECONDS = 1.0
+_NET_SECONDS = 30.0
+_SPENT_SECONDS = 20.0
 _MOST_REST_SECONDS = 0.5
 _JOIN_SECONDS = 10.0
 _LOG = logging.getLogger("brain_daemon")
@@ -29,6 +35,14 @@ def _no_inboxes() -> Iterable[Inbox]:
     return ()
 
 
+def _always() -> bool:
+    return True
+
+
+def _unwatched() -> bool:
+    return False
+
+
 def _nobody(_notes: Mapping[str, bytes]) -> None:
     return
 
@@ -36,7 +50,8 @@ def _nobody(_notes: Mapping[str, bytes]) -> None:
 class Indexer:
     """`inboxes` tells of the running attempts; `on_notes` hears of notes of the pool that are new or changed, to commit them.
 
-    `clean` takes the secrets out of what attempts left. All three are called in this thread.
+    `clean` takes the secrets out of what attempts left. `busy` says whether tasks run: who starts one where none ran calls
+    `expect`. `watch` is called once: whether it will be told of notes by `hint`. All of them are called in this thread.
     """
 
     def __init__(
@@ -44,26 +59,39 @@ class Indexer:
         pool: Pool,
         *,
         scan_seconds: float = 10.0,
+        first_seconds: float = 0.0,
         inboxes: Callable[[], Iterable[Inbox]] = _no_inboxes,
         on_notes: Callable[[Mapping[str, bytes]], None] = _nobody,
         clean: Callable[[str], str] = str,
+        busy: Callable[[], bool] = _always,
+        asked: Callable[[], bool] = _always,
+        watch: Callable[[], bool] = _unwatched,
     ) -> None:
         self._pool = pool
         self._scan_seconds = scan_seconds
+        self._first_seconds = first_seconds
         self._inboxes = inboxes
         self._on_notes = on_notes
         self._clean = clean
+        self._busy = busy
+        self._asked = asked
+        self._watch = watch
         self._woken = threading.Condition()
         self._hints: set[str] = set()
-        self._scan_at = 0.0
+        self._net_seconds = scan_seconds
+        self._scan_at = self._results_at = 0.0
+        self._synced_at = 0.0
+        self._looked = False
+        self._expecting = False
         self._stopping = False
         self._fault = ""
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         pool.on_doubt = self.wake
+        pool.on_work = self.expect
 
     def start(self) -> None:
-        """Begin with a check of the index and a look at everything; returns at once."""
-        if self._pool.vectors is not None:
+        """Begin with a check of the index and a look at everything, after `first_seconds`; returns at once."""
+        if self._pool.vectors is not None and self._asked():
             self._pool.vectors.start()
         self._thread.start()
 
@@ -77,6 +105,12 @@ class Indexer:
         if self._pool.vectors is not None:
             self._pool.vectors.stop()
 
+    def expect(self) -> None:
+        """A task begins, which may leave notes. Any thread; returns at once."""
+        with self._woken:
+            self._expecting = True
+            self._woken.notify()
+
     def hint(self, path: str) -> None:
         """A file may have changed: an absolute path. Any thread; returns at once."""
         relative = self._pool.layout.relative(path)
@@ -88,24 +122,44 @@ class Indexer:
     def wake(self) -> None:
         """Look at everything now. Any thread."""
         with self._woken:
-            self._scan_at = 0.0
+            self._scan_at = -1.0
+            self._expecting = True
             self._woken.notify()
 
     def _run(self) -> None:
+        with self._woken:
+            self._woken.wait_for(lambda: self._stopping or self._scan_at < 0, self._first_seconds)
+        if self._stopping:
+            return
+        if self._watch():
+            self._net_seconds = max(self._scan_seconds, _NET_SECONDS)
         self._guarded(self._pool.check)
         while not self._stopping:
-            self._guarded(self._take_in)
-            if time.monotonic() >= self._scan_at:
+            working = self._busy()
+            if working:
+                self._guarded(self._take_in)
+            if self._is_due():
                 # Set before the look: whoever wakes us during it means another one.
-                self._scan_at = time.monotonic() + self._scan_seconds
+                self._scan_at = time.monotonic() + self._net_seconds
                 self._guarded(self._look)
-            self._wait()
+            self._guarded(self._tend_vectors)
+            self._wait(working)
 
-    def _wait(self) -> None:
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if now < self._scan_at and now < self._results_at:
+            return False
+        self._results_at = now + self._scan_seconds
+        return now >= self._scan_at or self._pool.has_new_results()
+
+    def _wait(self, working: bool) -> None:
         with self._woken:
-            left = min(self._scan_at - time.monotonic(), _INBOX_SECONDS)
-            if not self._hints and left > 0 and not self._stopping:
+            left = min(self._scan_at, self._results_at) - time.monotonic()
+            if working:
+                left = min(left, _INBOX_SECONDS)
+            if not (self._hints or self._expecting or self._stopping) and left > 0:
                 self._woken.wait(left)
+            self._expecting = False
             hinted = bool(self._hints)
         if hinted and not self._stopping:
             time.sleep(_GATHER_SECONDS)
@@ -115,6 +169,9 @@ class Indexer:
 
     def _look(self) -> None:
         self._done(self._pool.refresh(pause=self._rest))
+        if not self._looked:
+            # What an earlier daemon left without vectors counts as new.
+            self._looked, self._synced_at = True, time.monotonic()
 
     def _rest(self, seconds: float) -> None:
         if self._stopping:
@@ -132,8 +189,30 @@ class Indexer:
         notes = {path: read_regular(self._pool.layout.inside(path)) for path in found.changed if is_pool_note(path)}
         if notes:
             self._on_notes(notes)
-        if self._pool.vectors is not None and (found.changed or found.gone):
-            self._pool.vectors.sync()
+        vectors = self._pool.vectors
+        if vectors is not None and (found.changed or found.gone):
+            self._synced_at = time.monotonic()
+            if vectors.runs:
+                vectors.sync()
+
+    def _tend_vectors(self) -> None:
+        """See that the child is there while it is needed, and only then."""
+        vectors = self._pool.vectors
+        if vectors is None:
+            return
+        now = time.monotonic()
+        if self._asked():
+            if vectors.runs and vectors.flat:
+                vectors.rest()
+            if not vectors.runs:
+                vectors.start()
+        elif not vectors.runs:
+            if self._synced_at and self._pool.lacks_vectors():
+                vectors.start(flat=True)
+            self._synced_at = 0.0
+        elif vectors.told.complete and now - self._synced_at > _SPENT_SECONDS:
+            vectors.rest()
+            self._synced_at = 0.0
 
     def _guarded(self, work: Callable[[], object]) -> None:
         try:

@@ -61,6 +61,7 @@ def put_note(
     path = f"{area}/pool/{note}.md"
     files.make_folder(layout.inside(area, "pool"))
     files.put_new(layout.inside(path), _rendered(note, text, title, author, redacted))
+    files.sync_folders([layout.inside(area, "pool")])
     return path
 
 
@@ -74,6 +75,8 @@ def collect_notes(layout: Layout, files: Files, inbox: Inbox, redacted: Callable
         if read_regular(layout.inside(path)) != data:
             files.put(layout.inside(path), data)
             written.append(path)
+    if written:
+        files.sync_folders([layout.inside("knowledge", "pool")])
     return written
 
 

@@ -74,8 +74,14 @@ def _nowhere(_task_id: str) -> str | None:
     return None
 
 
+def _nobody() -> None:
+    return
+
+
 class Pool:
     """`ended_path` tells where the journal has an ended task, relative to the brain; `vectors` may be None: words alone.
+
+    Who keeps the index hears of a doubt (`on_doubt`), and that a task begins (`on_work`).
 
     One Pool serves any number of threads; who writes the index at the same time takes turns there, and the work is done twice at worst.
     """
@@ -95,6 +101,7 @@ class Pool:
         self._scanner = Scanner(layout)
         self._unreadable: dict[str, str] = {}
         self.on_doubt: Callable[[], object] = self.refresh
+        self.on_work: Callable[[], object] = _nobody
 
     # ids
 
@@ -209,7 +216,16 @@ class Pool:
         with self._index() as index:
             return index.counts()
 
+    def lacks_vectors(self) -> bool:
+        """Whether a passage has no vector yet."""
+        _, passages, with_vectors = self.counts()
+        return with_vectors < passages
+
     # keeping the index
+
+    def has_new_results(self) -> bool:
+        """Whether the folders of completed tasks are others than at the last look at everything; a few `stat` calls."""
+        return self._scanner.has_news()
 
     def refresh(
         self, paths: Iterable[str] | None = None, pause: Callable[[float], object] = lambda _seconds: None

@@ -83,6 +83,17 @@ class Scanner:
             yield from self._below(area, settled=False)
         yield from self._below(COMPLETED, settled=True)
 
+    def has_news(self) -> bool:
+        """Whether a folder of ended tasks has changed since it was listed; True before the first time."""
+        known = dict(self._folders)
+        return not known or any(self._changed_ns(folder) != listed[0] for folder, listed in known.items())
+
+    def _changed_ns(self, folder: str) -> int:
+        try:
+            return os.stat(os.path.join(self._root, folder)).st_mtime_ns
+        except OSError:
+            return 0
+
     def _below(self, folder: str, *, settled: bool) -> Iterator[Found]:
         found, inner = self._entries(folder) if not settled else self._remembered(folder)
         yield from found
@@ -90,9 +101,9 @@ class Scanner:
             yield from self._below(f"{folder}/{name}", settled=settled)
 
     def _remembered(self, folder: str) -> tuple[list[Found], list[str]]:
-        try:
-            changed_ns = os.stat(os.path.join(self._root, folder)).st_mtime_ns
-        except OSError:
+        changed_ns = self._changed_ns(folder)
+        if not changed_ns:
+            self._folders.pop(folder, None)
             return [], []
         known = self._folders.get(folder)
         if known is None or known[0] != changed_ns:

@@ -2,6 +2,7 @@
 
 Nothing the child does can harm who asks: no answer in time, an answer that cannot be read, a signal that ended it (SIGSEGV
 from Chroma, SIGKILL) are events that are logged, and the search goes on by words alone until the next child is ready.
+A child that dies twice before it held every vector is followed by one that leaves Chroma alone, which is what kills most often.
 Without the packages of the extra `memory` there is no child, and `told` says so.
 
 Failures: none are raised.
@@ -31,6 +32,7 @@ _STOP_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 60.0
 _STEADY_SECONDS = 60.0
+_MOST_IN_VAIN = 2
 _MOST_WAITING = 16
 _MAX_QUESTION = 2_000
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -82,6 +84,40 @@ def default_store() -> str:
     return "chroma" if importlib.util.find_spec("chromadb") is not None else "flat"
 
 
+def default_is_here(home: str) -> bool:
+    """Whether the model that chromadb embeds with by itself was fetched already."""
+    folder = os.path.join(home, ".cache", "chroma", "onnx_models", "all-MiniLM-L6-v2", "onnx")
+    return default_store() == "chroma" and os.path.isfile(os.path.join(folder, "model.onnx"))
+
+
+def chroma_fault(environment: Mapping[str, str], seconds: float = 60.0) -> str:
+    """Why chromadb, which is installed, cannot be used here, in a line; "" where it can. A process of its own finds out."""
+    command = [sys.executable, "-c", "import chromadb"]
+    try:
+        done = subprocess.run(
+            command,
+            env=_passed_on(environment),
+            capture_output=True,
+            timeout=seconds,
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it was not loaded after {seconds:g} s"
+    except OSError as error:
+        return f"its process could not be started: {error}"
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return (
+        (said[-1] if said and done.returncode > 0 else f"its process {_spelt(done.returncode)}")
+        if done.returncode
+        else ""
+    )
+
+
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    return {**{name: environment[name] for name in (*_PASSED_ON, *_PROXIES) if name in environment}, **_QUIET}
+
+
 class Vectors:
     """`store` flat leaves Chroma alone: for a process that only looks something up while the daemon holds it.
 
@@ -97,18 +133,18 @@ class Vectors:
         exact: int = EXACT,
     ) -> None:
         memory = os.path.join(layout.state, "memory")
+        self._store = store or default_store()
         self._first_line: dict[str, str | int] = {
             "db": index_path(layout),
             "folder": os.path.join(memory, "vectors"),
-            "store": store or default_store(),
+            "store": self._store,
             "exact": exact,
             "embedding": wish.wanted,
             "model": wish.model,
             "key": wish.key,
             "home": environment.get("HOME", ""),
         }
-        passed = {name: environment[name] for name in (*_PASSED_ON, *_PROXIES) if name in environment}
-        self._environment = {**passed, **_QUIET}
+        self._environment = _passed_on(environment)
         self._numbers = itertools.count(1)
         self._waiting: dict[int, queue.Queue[list[tuple[int, float]] | None]] = {}
         self._guard = threading.Lock()
@@ -116,14 +152,25 @@ class Vectors:
         self._stopped = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
+        self._was_complete = False
+        self.flat = False
         self.told = Told()
 
-    def start(self) -> None:
-        """Begin; returns at once."""
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped since; so it may be without the packages, where there is nothing to do."""
+        return self._thread is not None
+
+    def start(self, *, flat: bool = False) -> None:
+        """Begin; returns at once. `flat` leaves Chroma alone until the next start."""
         missing = missing_packages()
         if missing:
             self.told = Told(why=f"{', '.join(missing)} not installed: pip install 'brain-daemon[memory]'")
+            self._thread = threading.Thread(name="no vectors")
             return
+        self._stopped.clear()
+        self.flat = flat
+        self._first_line["store"] = "flat" if flat else self._store
         self._thread = threading.Thread(target=self._keep, name="vectors", daemon=True)
         self._thread.start()
 
@@ -133,12 +180,20 @@ class Vectors:
         process = self._process
         if process is not None:
             _close(process)
+            if self.told.embedding is None:
+                process.kill()  # it still loads its libraries, holds nothing yet and hears nothing until it is ready
             try:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
+
+    def rest(self) -> None:
+        """Stop until the next start: there is nothing to do."""
+        self.stop()
+        self._thread = None
+        self.told = Told(why="at rest", deaths=self.told.deaths)
 
     @property
     def pid(self) -> int | None:
@@ -200,11 +255,16 @@ class Vectors:
     def _keep(self) -> None:
         """Start a child, listen until it ends, wait longer each time it dies soon."""
         wait_seconds = _FIRST_WAIT_SECONDS
+        in_vain = 0
         while not self._stopped.is_set():
             began = time.monotonic()
+            self._was_complete = False
             why = self._one_life()
             if self._stopped.is_set():
                 return
+            in_vain = 0 if self._was_complete else in_vain + 1
+            if in_vain == _MOST_IN_VAIN:
+                self._first_line["store"] = "flat"
             if time.monotonic() - began > _STEADY_SECONDS:
                 wait_seconds = _FIRST_WAIT_SECONDS
             with self._changed:
@@ -274,6 +334,7 @@ class Vectors:
                     embedding, why, store = str(said["embedding"]), str(said["why"]), str(said["store"])
                     self.told = replace(self.told, embedding=embedding, why=why, store=store)
                 case "complete":
+                    self._was_complete = True
                     vectors, store = int(said["vectors"]), str(said["store"])
                     self.told = replace(self.told, complete=True, vectors=vectors, store=store, fault=None)
                 case "fault":

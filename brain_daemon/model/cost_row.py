@@ -184,7 +184,7 @@ def _text(_column: str, cell: str) -> str | None:
 
 def _required(column: str, cell: str) -> str:
     text = _text(column, cell)
-    if text is None:
+    if text is None or not clean_line(text):
         raise Damaged(f"the column {column} is empty")
     return text
 

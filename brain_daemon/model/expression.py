@@ -24,6 +24,7 @@ OWN_FUNCTIONS: Mapping[str, int] = {
     "match_all": 2,
     "parse_json": 1,
     "after_last": 2,
+    "last_of_each": 2,
     "total": 1,
     "num": 1,
     "minus": 2,

@@ -28,6 +28,8 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
 
+_MOST_UNKNOWN = 20
+
 F = TypeVar("F", bound=Form)
 T = TypeVar("T")
 
@@ -102,9 +104,12 @@ def fill(form: type[F], values: Mapping[str, Any], text: str) -> F:
 
 
 def unknown_keys(form: Form, text: str) -> tuple[str, ...]:
-    """One sentence for each key that no form knows, in the order they stand."""
-    found = [(line_of(text, place), place, known) for place, known in _extras(form, ())]
-    return tuple(_unknown(*one) for one in sorted(found, key=lambda one: one[0] or 0))
+    """One sentence for each key that no form knows, in the order they stand; the first ones, where there are many."""
+    extras = list(_extras(form, ()))
+    found = [(line_of(text, place), place, known) for place, known in extras[:_MOST_UNKNOWN]]
+    told = tuple(_unknown(*one) for one in sorted(found, key=lambda one: one[0] or 0))
+    others = len(extras) - len(found)
+    return (*told, f"{others} more keys are not known here and were ignored") if others else told
 
 
 def dotted(place: Place) -> str:

@@ -253,7 +253,8 @@ class _Walk:
 
     def fault(self, event: Any, message: str) -> Malformed:
         """A Malformed that points to where `event` begins."""
-        line = event.start_mark.line
+        # What follows a last line without its end begins, to the reader, on a line that is not there.
+        line = min(event.start_mark.line, self.head.count("\n"))
         return Malformed(message, line=self.first_line + line, found=_line_of(self.head, line))
 
     def value(self, event: Any, key: str, depth: int) -> Any:

@@ -233,7 +233,8 @@ class LimitRule:
 class OutputRules:
     """How to read what came out; each value is a JMESPath expression over {out, err, stdout, stderr, exit_code, signal}.
 
-    A scope of `session` says that a resumed session reports totals: the attempt is charged the difference.
+    A scope of `session` says that a resumed session reports totals: the attempt is charged the difference. `so_far` says where
+    a run that goes on tells what it has used and said, of this run alone: counts, `cost_usd`, `text`.
     """
 
     format: OutputFormat = OutputFormat.TEXT
@@ -245,6 +246,7 @@ class OutputRules:
     cost_scope: Scope = "run"
     model: str | None = None
     client_session: str | None = None
+    so_far: tuple[tuple[str, str], ...] = ()
     limits: tuple[LimitRule, ...] = ()
     errors: tuple[ErrorRule, ...] = ()
 
@@ -272,6 +274,13 @@ class InterfaceSpec:
     output: OutputRules = field(default_factory=OutputRules)
     title: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> bool:
+        """Whether its cost can be seen growing, so that a budget ends a run in the middle."""
+        return self.invoke.kind is InvokeKind.HTTP or (
+            self.invoke.kind is InvokeKind.COMMAND and bool(self.output.so_far)
+        )
 
     def answers_to(self, name: str) -> bool:
         """Whether a person who writes `name`, in any case and with spaces or dashes, means this interface."""

@@ -384,6 +384,7 @@ def _output(form: InterfaceForm, text: str) -> OutputRules:
         cost_scope=given.cost_scope,
         model=given.model,
         client_session=given.client_session,
+        so_far=tuple((name, value) for name, value in given.so_far if value is not None),
         limits=tuple(
             LimitRule(name=name, utilisation=one.utilisation, used=one.used, limit=one.limit, resets_at=one.resets_at)
             for name, one in given.limits.items()
@@ -410,6 +411,7 @@ def _default_format(given: OutputForm, text: str) -> OutputFormat:
         given.model,
         given.client_session,
         *(value for _name, value in given.usage),
+        *(value for _name, value in given.so_far),
         *(value for one in given.limits.values() for _name, value in one),
     )
     if any(re.search(r"\bout\b", expression or "") for expression in expressions):
@@ -433,6 +435,8 @@ def _warnings(form: InterfaceForm, invoke: Invoke, fenced: Command | None, text:
     if fenced is not None and fenced.other_fences:
         yield f"only the first fenced block under `## {HEADING}` is the command; {fenced.other_fences} more were not read"
     yield from _misspelt(invoke)
+    if form.output.format is OutputFormat.JSON and any(value is not None for _name, value in form.output.so_far):
+        yield "`output.so_far` finds nothing: one JSON value is whole at the end only, so print one object a line (jsonl)"
     unreachable = [rule.when for rule in form.errors[:-1] if rule.when is None]
     if unreachable:
         yield "a rule under `errors` without `when` holds always: the rules below it are never reached"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.expression import fault_in
 from brain_daemon.model.form import Flag, Form, Seconds, Word, Words, listed, read_as, under, worded
 from brain_daemon.model.ids import INTERFACE_NAME, normal_name
@@ -108,7 +109,7 @@ def _arguments(value: object) -> object:
 def _expression(text: str) -> str:
     fault = fault_in(text)
     if fault is not None:
-        raise ValueError(f"`{text}` cannot be used: {fault}")
+        raise ValueError(f"`{clean_line(text, 300)}` cannot be used: {fault}")
     return text
 
 
@@ -349,6 +350,18 @@ class UsageForm(Form):
     requests: Expression | None = None
 
 
+class SoFarForm(Form):
+    """Where a run that goes on tells what it has used, by itself and not with the session before it."""
+
+    input_tokens: Expression | None = None
+    cached_input_tokens: Expression | None = None
+    output_tokens: Expression | None = None
+    cost_usd: Expression | None = None
+    text: Expression | None = Field(
+        default=None, description="what it has said; its tokens are counted where output_tokens tells fewer"
+    )
+
+
 class LimitReportForm(Form):
     """Where the program tells how much of one of its quotas is used: a share, or so much of so much."""
 
@@ -376,6 +389,10 @@ class OutputForm(Form):
     cost_scope: Annotated[Scope, BeforeValidator(worded)] = "run"
     model: Expression | None = None
     client_session: Expression | None = None
+    so_far: SoFarForm = Field(
+        default=SoFarForm(),
+        description="format jsonl or text: read while a command runs, so that a task's budget_usd ends it in the middle",
+    )
     limits: dict[str, LimitReportForm] = Field(
         default_factory=dict,
         description="what the program itself says of its quotas, by length (5h, week) or by its own word (five_hour)",

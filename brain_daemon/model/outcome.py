@@ -32,6 +32,7 @@ class FailureKind(StrEnum):
     """What kind of no an interface gave; each kind has one next step (policy/retry.py).
 
     `asked`: it needs a person's answer, the message is the question. `session_unknown`: it does not know the session to resume.
+    `waiting`: it has done its part for now and waits for the tasks it has spawned.
     """
 
     QUOTA = "quota"
@@ -48,6 +49,7 @@ class FailureKind(StrEnum):
     NOT_VERIFIED = "not_verified"
     SESSION_UNKNOWN = "session_unknown"
     ASKED = "asked"
+    WAITING = "waiting"
 
 
 class CostBasis(StrEnum):

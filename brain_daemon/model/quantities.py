@@ -126,33 +126,3 @@ def parse_flag(text: str) -> bool:
     if folded in _FALSE:
         return False
     raise _wrong(text, FLAG_ALLOWED)
-
-
-def format_duration(seconds: float) -> str:
-    """A duration for people: `42 ms`, `12.4 s`, `3 min 4 s`, `2 h 5 min`, `3 d 4 h`; below zero reads as zero."""
-    seconds = max(0.0, seconds)
-    if 0 < seconds < 0.0995:
-        return f"{max(1, round(seconds * 1000))} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3_600:
-        return _two(whole // 60, "min", whole % 60, "s")
-    if whole < 86_400:
-        return _two(whole // 3_600, "h", whole % 3_600 // 60, "min")
-    return _two(whole // 86_400, "d", whole % 86_400 // 3_600, "h")
-
-
-def _two(amount: int, unit: str, rest: int, rest_unit: str) -> str:
-    return f"{amount} {unit} {rest} {rest_unit}" if rest else f"{amount} {unit}"
-
-
-def format_instant(epoch: float) -> str:
-    """`2026-11-20T20:15:00Z`: the whole second that `epoch` lies in. Raises ValueError outside the years 1 to 9999."""
-    try:
-        moment = datetime.fromtimestamp(epoch // 1, UTC)
-    except (OverflowError, OSError, ValueError):
-        raise ValueError(f"{epoch!r} is not a time between the years 1 and 9999") from None
-    return (
-        moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year >= 1000 else f"{moment.replace(tzinfo=None).isoformat()}Z"
-    )

@@ -25,6 +25,7 @@ _TASK_SHAPES: Mapping[str, Mapping[str, Any]] = {
     "retries": {"type": "integer", "minimum": 0, "maximum": MAX_ATTEMPTS - 1},
     "on_limit": {"enum": [word.value for word in OnLimit]},
     "idempotent": {"type": "boolean"},
+    "wait_for_children": {"type": "boolean"},
     "permissions": {"enum": [word.value for word in Permissions]},
     "local_only": {"type": "boolean"},
     "draft": {"type": "boolean"},

@@ -65,6 +65,7 @@ class TaskSpec:
     timeout_seconds: float | None = None
     depends_on: tuple[str, ...] = ()
     handoff_from: tuple[str, ...] = ()
+    wait_for_children: bool = False
     chain: str | None = None
     parent: str | None = None
     session: str | None = None

@@ -247,6 +247,7 @@ RULES: dict[str, Rule] = {
     "timeout": Rule(read=_duration, allowed=DURATION_ALLOWED),
     "depends_on": Rule(read=_references, allowed=_IDS_ALLOWED, many=True),
     "handoff_from": Rule(read=_references, allowed=_IDS_ALLOWED, many=True),
+    "wait_for_children": Rule(read=_flag, allowed=FLAG_ALLOWED),
     "chain": Rule(read=_task_id, allowed=_ID_ALLOWED),
     "parent": Rule(read=_task_id, allowed=_ID_ALLOWED),
     "session": Rule(read=_word, allowed="one name"),

@@ -7,7 +7,7 @@ ours misspelt is a fault, since what was meant would not be done, any other unkn
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -313,7 +313,23 @@ def _json_values(text: str) -> dict[str, Any]:
         raise Malformed("it is nested too deeply", line=1) from None
     if not isinstance(values, dict):
         raise Malformed("a workflow is an object with `steps`", line=1)
+    if _is_deeper(values, BOUNDS.depth):
+        raise Malformed(f"it nests deeper than {BOUNDS.depth} levels", line=1)
     return values
+
+
+def _is_deeper(values: object, levels: int) -> bool:
+    """Whether lists and maps stand within each other more than `levels` deep; without recursion, since a file decides how deep."""
+    layer = [values]
+    for _ in range(levels):
+        layer = [one for outer in layer for one in _inside(outer)]
+    return any(isinstance(one, Mapping | list) for one in layer)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -109,12 +109,6 @@ def near_limit(
     return Proceed()
 
 
-def for_this_window(answer: Answer, reading: Reading, now: float) -> Standing:
-    """The answer until the quota resets; a sliding one never does, so the answer stands for its length from now."""
-    slides = reading.quota.slides_seconds
-    return Standing(answer=answer, until=reading.resets_at if slides is None else now + slides)
-
-
 def stands(standing: Standing, now: float) -> bool:
     """Whether an answer still counts at `now`."""
     return standing.until is None or now < standing.until

@@ -4,14 +4,13 @@ A bucket holds one minute's worth and starts full, as vendors' own limiters do; 
 its capacity and what flows in meanwhile gets through. An ask larger than the capacity is granted from a full bucket and leaves
 it in debt, since it could never be granted otherwise. Tokens are taken by estimate and corrected by the outcome.
 
-Instants are seconds of a monotonic clock: a bucket does not outlive its process and cares for no change of the time of day.
+Instants are seconds of a monotonic clock, so that no change of the time of day matters.
 Nothing fails here: no room is the value `Later`.
 """
 
 from dataclasses import dataclass, replace
 
 from brain_daemon.model.interface import Limits
-from brain_daemon.policy.admission import Used
 
 _MINUTE_SECONDS = 60.0
 # Refilling adds many small floats; without this a wait computed to be over would be denied by one part in 10^12.
@@ -47,10 +46,6 @@ class Bucket:
         here = self.refilled(now)
         return replace(here, level=min(self.capacity, here.level - amount))
 
-    def taken(self, now: float) -> float:
-        """How much is missing at `now`."""
-        return self.capacity - self.refilled(now).level
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
@@ -85,23 +80,11 @@ class Later:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What one task, or everybody, has asked of the limiter."""
+    """What one task, or everybody, has asked of the limiter: what was granted, and how often it was denied."""
 
     requests: int = 0
     tokens: int = 0
     denials: int = 0
-
-    def granted(self, requests: int, tokens: int) -> "Account":
-        """One more grant."""
-        return replace(self, requests=self.requests + requests, tokens=self.tokens + tokens)
-
-    def denied(self) -> "Account":
-        """One more no."""
-        return replace(self, denials=self.denials + 1)
-
-    def corrected(self, tokens: int) -> "Account":
-        """So many tokens more (or fewer) than were granted turned out to be used."""
-        return replace(self, tokens=max(0, self.tokens + tokens))
 
 
 def try_acquire(rates: Rates, *, requests: int = 1, tokens: int = 0, now: float) -> Granted | Later:
@@ -127,35 +110,5 @@ def drawn(rates: Rates, *, requests: int = 0, tokens: int = 0, now: float) -> Ra
     )
 
 
-def changed_limits(rates: Rates, limits: Limits, now: float) -> Rates:
-    """The buckets under other limits: what was taken stays taken."""
-    fresh = Rates.of(limits, now)
-    return Rates(
-        requests=_carried(rates.requests, fresh.requests, now), tokens=_carried(rates.tokens, fresh.tokens, now)
-    )
-
-
-def as_used(rates: Rates, used: Used, *, now: float, wall_now: float) -> Used:
-    """`used` with the two buckets as counts of the last minute, for `policy.admission`; `wall_now` is `now` in epoch seconds."""
-    wait = max(_wait(rates.requests, 1, now), _wait(rates.tokens, 1, now))
-    return replace(
-        used,
-        requests_last_minute=_used_up(rates.requests, now),
-        tokens_last_minute=_used_up(rates.tokens, now),
-        minute_resets_at=wall_now + wait if wait > 0 else None,
-    )
-
-
 def _wait(bucket: Bucket | None, amount: float, now: float) -> float:
     return 0.0 if bucket is None or amount <= 0 else bucket.wait_seconds(amount, now)
-
-
-def _used_up(bucket: Bucket | None, now: float) -> int:
-    """Whole units missing, so that admission's `used >= limit` holds exactly where the next one would have to wait."""
-    if bucket is None:
-        return 0
-    return -int(-bucket.taken(now) // 1) if bucket.wait_seconds(1, now) > 0 else int(bucket.taken(now))
-
-
-def _carried(old: Bucket | None, fresh: Bucket | None, now: float) -> Bucket | None:
-    return fresh if old is None or fresh is None else fresh.drawn(old.taken(now), now)

@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeVar
 
 from brain_daemon.policy.windows import Calendar, Span, span
 
 WARN_SHARE = 0.8
 _ZERO = Decimal(0)
-Number = TypeVar("Number", Decimal, int)
 
 
 class Scope(StrEnum):
@@ -132,14 +130,6 @@ def applying(budgets: Iterable[Budget], names: Mapping[Scope, str]) -> tuple[Bud
     return tuple(_for_this(budget, names) for budget in budgets if _applies(budget, names))
 
 
-def spent(rows: Mapping[str, Amount], reserved: Mapping[str, Amount]) -> Amount:
-    """Ledger rows, and the reservations of attempts that have none; both keyed by attempt id."""
-    total = Amount()
-    for amount in (*rows.values(), *(amount for key, amount in reserved.items() if key not in rows)):
-        total = total.plus(amount)
-    return total
-
-
 def may_spend(
     budgets: Iterable[tuple[Budget, Amount]],
     estimate: Estimate,
@@ -152,7 +142,7 @@ def may_spend(
 ) -> Verdict:
     """Whether a task of this estimate may start, given each budget it falls under with what is spent of it.
 
-    `zone` is where days and months are counted; `streams` says that the run can be stopped at `left`. A stop goes before a
+    `zone` is where days and months are counted; `streams` says that the run can be stopped where the budget ends. A stop goes before a
     question, a question before warnings. A task that costs nothing is no matter of a dollar budget, spent or not.
     """
     pairs = tuple((_concerned(budget, estimate), used) for budget, used in budgets)
@@ -166,23 +156,6 @@ def may_spend(
             if budget.usd is not None:
                 return PriceUnknown(label=budget.label, why=_unpriced(budget))
     return Allowed(warnings=tuple(_warnings(pairs, estimate, warn_share)))
-
-
-def left(budget: Budget, used: Amount) -> Estimate:
-    """What a running attempt may still use before it is stopped, never below zero; None is no bound."""
-    return Estimate(
-        usd=None if budget.usd is None else max(_ZERO, budget.usd - used.usd),
-        tokens=None if budget.tokens is None else max(0, budget.tokens - used.tokens),
-    )
-
-
-def to_reserve(budgets: Iterable[tuple[Budget, Amount]], estimate: Estimate, *, streams: bool = False) -> Estimate:
-    """What to reserve for it: the estimate, and no more than a hard budget leaves where the run is stopped there."""
-    bounds = [left(budget, used) for budget, used in budgets if budget.hard and streams]
-    return Estimate(
-        usd=_least([estimate.usd, *(bound.usd for bound in bounds)]),
-        tokens=_least([estimate.tokens, *(bound.tokens for bound in bounds)]),
-    )
 
 
 def is_spent(budget: Budget, used: Amount) -> bool:
@@ -201,12 +174,6 @@ def period(scope: Scope, now: float, zone: tzinfo) -> Span | None:
             return span(Calendar(every="month", zone=zone), now)
         case _:
             return None
-
-
-def _least(figures: Iterable[Number | None]) -> Number | None:
-    """An unknown estimate is bounded too: the run is stopped where the budget ends."""
-    known = [figure for figure in figures if figure is not None]
-    return min(known) if known else None
 
 
 def _applies(budget: Budget, names: Mapping[Scope, str]) -> bool:

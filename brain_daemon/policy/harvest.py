@@ -1,24 +1,29 @@
-"""Quota that nobody would use: which low-priority tasks to draw forward before a free or subscription window resets.
+"""Quota that nobody would use, and the person's part of it: what a low-priority task may take of a free or subscription window.
 
-A window is harvested when it ends within the horizon and more is left of it than is kept for the person. The person's share is
-larger in their hours than outside them. Only what costs nothing more is harvested: free and subscription rungs, and tasks that may
-go there. A task whose run would not end before the reset, or that does not fit in what is left, stays where it is.
+The person's part is kept from low-priority tasks at all times, a larger one in their hours than outside them. Beyond it, a window
+that ends within the horizon is ripe: what is left of it would be lost, so such a task is drawn forward there, before tasks of higher
+rank that would not use it, and without the question near a limit. Windows that do not end soon keep their question: of a week that
+has days to go no night may take the rest. A task whose run would not end before the reset is not drawn.
 
-The caller puts the drawn tasks before the others and lets them pass the question near a limit: the reserve has taken its place.
-Their own `not_before`, dependencies and holds are judged before they come here. Nothing fails; instants are epoch seconds.
+Nothing fails here but `hours_of`; instants are epoch seconds.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from brain_daemon.model.interface import Tier
-from brain_daemon.model.task import Priority
-from brain_daemon.policy.quotas import ONE_MESSAGE, SHARE, Reading, Use
+from brain_daemon.policy.quotas import SHARE, Reading, Use
 
-HORIZON_SECONDS = 3_600.0
-_FREE_OF_COST = frozenset({Tier.FREE, Tier.SUBSCRIPTION})
+FREE_OF_COST = frozenset({Tier.FREE, Tier.SUBSCRIPTION})
+"""The rungs on which unused quota is lost and used quota costs nothing more."""
+
+_HOURS = re.compile(r"(\d{1,2})\s*-\s*(\d{1,2})(?:\s+(\S+))?")
+_HOUR_SECONDS = 3_600
+_HOURS_OF_A_DAY = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,101 +48,95 @@ class Reserve:
         )
         return self.share if inside else self.away_share
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """An interface with all quotas of its account, counted."""
-
-    interface: str
-    account: str
-    tier: Tier
-    readings: tuple[Reading, ...]
+    def changes_at(self, now: float) -> float | None:
+        """When another share is kept; None where it never is."""
+        local = datetime.fromtimestamp(now, self.zone)
+        at = now + _HOUR_SECONDS - (local.minute * 60 + local.second + local.microsecond / 1e6)
+        hours = (at + number * _HOUR_SECONDS for number in range(_HOURS_OF_A_DAY))
+        return next((one for one in hours if self.kept(one) != self.kept(now)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A task that is ready but waits: where it could go, and the most it may need. `seconds` None: nobody knows."""
+class Kept:
+    """The rest of a quota is the person's; `until` is when it, or what is kept of it, is another one."""
 
-    task_id: str
-    priority: Priority
-    interfaces: tuple[str, ...]
-    need: Use = ONE_MESSAGE
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """Let this task start there now, before its turn."""
-
-    task_id: str
-    interface: str
     why: str
+    until: float | None = None
 
 
-def harvest(
-    fields: Iterable[Field],
-    tasks: Iterable[Waiting],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hours:
+    """Hours of the local day, and the zone where one was named."""
+
+    from_hour: int
+    to_hour: int
+    zone: tzinfo | None = None
+
+
+def hours_of(text: str) -> Hours:
+    """Hours as a person writes them: `8-22`, or `22-6 Europe/Berlin`. ValueError for anything else."""
+    match = _HOURS.fullmatch(text.strip())
+    if match is None or int(match[1]) > 24 or int(match[2]) > 24:
+        raise ValueError(f"{text!r} are no hours")
+    try:
+        zone = ZoneInfo(match[3]) if match[3] else None
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(f"no zone is called {match[3]!r}") from error
+    return Hours(from_hour=int(match[1]) % 24, to_hour=int(match[2]), zone=zone)
+
+
+def kept_back(readings: Iterable[Reading], need: Use, *, now: float, reserve: Reserve) -> Kept | None:
+    """The first quota of which a low-priority task of this need would take the person's part."""
+    share = reserve.kept(now)
+    if share <= 0:
+        return None
+    for reading in readings:
+        if not _leaves(reading, need, Decimal(str(share))):
+            ends = (at for at in (reading.resets_at, reserve.changes_at(now)) if at is not None)
+            why = f"{share:.0%} of {reading.quota.label} is kept for you, and this is of low priority"
+            return Kept(why=why, until=min(ends, default=None))
+    return None
+
+
+def ripe(
+    readings: Sequence[Reading],
     *,
     now: float,
-    reserve: Reserve = Reserve(),
-    horizon_seconds: float = HORIZON_SECONDS,
-) -> tuple[Draw, ...]:
-    """The tasks to draw forward, in the order given, each at most once and to the window that ends first.
+    reserve: Reserve,
+    horizon_seconds: float,
+    run_seconds: float | None = None,
+    alone: bool = True,
+) -> tuple[Reading, ...]:
+    """The quotas that would lapse within the horizon with something left; none where any quota of the account is used up.
 
-    All quotas of an interface must have room beyond the reserve, also those that do not end soon. Of these the weekly one bounds
-    how much of a night may be harvested.
+    `run_seconds` is how long the task takes where that is known. What a task takes of a quota of unknown size is only known afterwards,
+    so of such a one a task is drawn when it is `alone` on its interface.
     """
-    kept = Decimal(str(reserve.kept(now)))
-    ripe = sorted(
-        (field for field in fields if field.tier in _FREE_OF_COST and _ends_within(field, now, horizon_seconds)),
-        key=lambda field: (_first_end(field, now), field.interface),
-    )
-    room = {field.account: field.readings for field in ripe}
-    return tuple(_draws(ripe, room, [task for task in tasks if task.priority is Priority.LOW], now, kept))
-
-
-def _draws(
-    ripe: list[Field], room: dict[str, tuple[Reading, ...]], tasks: list[Waiting], now: float, kept: Decimal
-) -> Iterable[Draw]:
-    for task in tasks:
-        field = next((one for one in ripe if _takes(one, room, task, now, kept)), None)
-        if field is not None:
-            ends = _first_end(field, now)
-            room[field.account] = tuple(_with(reading, task.need) for reading in room[field.account])
-            minutes = max(1, round((ends - now) / 60))
-            why = f"drawn forward: a window of {field.interface} ends in {minutes} min with quota left"
-            yield Draw(task_id=task.task_id, interface=field.interface, why=why)
-
-
-def _takes(field: Field, room: Mapping[str, tuple[Reading, ...]], task: Waiting, now: float, kept: Decimal) -> bool:
-    in_time = task.seconds is None or now + task.seconds <= _first_end(field, now)
-    return (
-        field.interface in task.interfaces
-        and in_time
-        and all(_leaves_enough(reading, task.need, kept) for reading in room[field.account])
+    share = Decimal(str(reserve.kept(now)))
+    if any(one.used >= one.quota.amount * (1 - share) for one in readings):
+        return ()
+    return tuple(
+        one
+        for one in readings
+        if _lapses(one, now, horizon_seconds, run_seconds) and (alone or one.quota.unit != SHARE)
     )
 
 
-def _leaves_enough(reading: Reading, need: Use, kept: Decimal) -> bool:
-    amount = reading.quota.amount * (1 - kept)
-    more = need.of(reading.quota.unit)
-    return reading.used < amount and reading.used + more <= amount
+def ripens_at(readings: Iterable[Reading], *, now: float, horizon_seconds: float) -> float | None:
+    """When the next of these quotas is within the horizon; None where none of them will be."""
+    begins = (one.quota.resets_at - horizon_seconds for one in readings if one.quota.resets_at is not None)
+    return min((at for at in begins if at > now), default=None)
 
 
-def _with(reading: Reading, need: Use) -> Reading:
-    """After a draw. What it takes of a quota of unknown size is not known before the client reports: one task at a time."""
-    more = reading.quota.amount if reading.quota.unit == SHARE else need.of(reading.quota.unit)
-    return replace(reading, used=reading.used + more)
-
-
-def _ends_within(field: Field, now: float, horizon_seconds: float) -> bool:
-    return any(now < end <= now + horizon_seconds for end in _ends(field))
-
-
-def _first_end(field: Field, now: float) -> float:
-    return min(end for end in _ends(field) if end > now)
-
-
-def _ends(field: Field) -> list[float]:
+def _lapses(reading: Reading, now: float, horizon_seconds: float, run_seconds: float | None) -> bool:
     """A sliding window without a reset never ends, so nothing of it is lost."""
-    return [one.quota.resets_at for one in field.readings if one.quota.resets_at is not None]
+    ends = reading.quota.resets_at
+    return ends is not None and now + (run_seconds or 0.0) < ends <= now + horizon_seconds
+
+
+def _leaves(reading: Reading, need: Use, share: Decimal) -> bool:
+    """Whether the person's part stays whole. The first message of a tiny quota is not held back by it."""
+    if reading.used == 0 and reading.quota.unit == "messages":
+        return True
+    amount = reading.quota.amount * (1 - share)
+    return reading.used < amount and reading.used + need.of(reading.quota.unit) <= amount

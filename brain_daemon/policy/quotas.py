@@ -60,6 +60,14 @@ class Use:
         """Both together."""
         return Use(messages=self.messages + other.messages, tokens=self.tokens + other.tokens, usd=self.usd + other.usd)
 
+    def beyond(self, other: "Use") -> "Use":
+        """What this is more than `other`, in each."""
+        return Use(
+            messages=max(0, self.messages - other.messages),
+            tokens=max(0, self.tokens - other.tokens),
+            usd=max(_ZERO, self.usd - other.usd),
+        )
+
     def of(self, unit: str) -> Decimal:
         """The amount in a window's unit; nothing in a unit that is not counted here."""
         return {"messages": Decimal(self.messages), "tokens": Decimal(self.tokens), "usd": self.usd}.get(unit, _ZERO)
@@ -199,6 +207,11 @@ def quotas_of(limits: Limits, reports: Mapping[str, Reported], now: float) -> tu
 def read(quotas: Iterable[Quota], counting: Counting) -> tuple[Reading, ...]:
     """Each quota with what is used of it."""
     return tuple(_read(quota, counting) for quota in quotas)
+
+
+def concerned(quota: Quota, need: Use) -> bool:
+    """Whether so much more would use anything of a quota; of one that only a client speaks of, nobody can tell, so it would."""
+    return quota.unit == SHARE or need.of(quota.unit) > 0
 
 
 def no_room(readings: Iterable[Reading], need: Use) -> NoRoom | None:

@@ -20,10 +20,16 @@ _GOES_ON = frozenset(
         FailureKind.ASKED,
         FailureKind.NOT_VERIFIED,
         FailureKind.SESSION_UNKNOWN,
+        FailureKind.WAITING,
     }
 )
 _AFRESH = "An earlier attempt at this task was cut short ({why}). What it left is in the folder you work in."
 _RESUMED = "You were cut short ({why}). Go on with the task from where you stopped."
+_CHILDREN_RESUMED = "You waited for the tasks you have spawned. What came of them stands below. Go on with the task."
+_CHILDREN_AFRESH = (
+    "In an earlier attempt at this task, tasks were spawned and waited for. What came of them stands below; what the attempt "
+    "left is in the folder you work in."
+)
 _CHECKED = "Your work was checked and did not pass. Correct it.\n\n{why}"
 
 
@@ -86,6 +92,12 @@ def is_parked(attempt: Attempt) -> bool:
     return attempt.decision is Decision.PARK
 
 
+def is_waiting(attempt: Attempt) -> bool:
+    """Whether the attempt ended in order to wait for the tasks it has spawned."""
+    outcome = attempt.ended.outcome if attempt.ended else None
+    return isinstance(outcome, Failed) and outcome.kind is FailureKind.WAITING
+
+
 def _said(attempt: Attempt) -> str:
     outcome = attempt.ended.outcome if attempt.ended else None
     match outcome:
@@ -102,6 +114,8 @@ def _resumed(last: Attempt, text: str) -> str:
     outcome = last.ended.outcome if last.ended else None
     if last.answer is not None:
         return f"The answer to your question:\n\n{last.answer}\n\nGo on with the task."
+    if is_waiting(last):
+        return _CHILDREN_RESUMED
     if isinstance(outcome, Failed) and outcome.kind is FailureKind.NOT_VERIFIED:
         return _CHECKED.format(why=outcome.message)
     return f"{_RESUMED.format(why=_said(last))}\n\nThe task, again:\n\n{text}"
@@ -112,6 +126,8 @@ def _afresh(last: Attempt, text: str, answers: Sequence[tuple[str, str | None]],
     outcome = last.ended.outcome if last.ended else None
     lost = isinstance(outcome, Failed) and outcome.kind is FailureKind.SESSION_UNKNOWN
     notes = [f"You asked: {question}\n\nThe answer: {answer}" for question, answer in answers]
-    if here and not lost and not answers:
+    if here and is_waiting(last):
+        notes.append(_CHILDREN_AFRESH)
+    elif here and not lost and not answers:
         notes = [_AFRESH.format(why=_said(last))]
     return "\n\n".join((text, "---", *notes)) if notes else text

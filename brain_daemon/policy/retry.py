@@ -5,7 +5,8 @@ and the task's own attempts are not used up, up to `BLAMELESS_LIMIT`. *The attem
 try while attempts are left. *Final*: trying again cannot help. An interrupted attempt may have had its effect, so it is run again
 unasked only where that does no harm, or where its client goes on in the session it had.
 
-A limit that lasts, and a question of the interface, park the task: it keeps its place, its workspace and its session.
+A limit that lasts, a question of the interface, and children it waits for park the task: it keeps its place, its workspace and
+its session.
 """
 
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Park:
-    """The task waits in active/ until `until` (epoch seconds), or with None for a person's answer to what it asked (`why`)."""
+    """The task waits in active/ until `until` (epoch seconds), or with None for a person's answer or its children (`why`)."""
 
     why: str
     until: float | None = None
@@ -93,6 +94,7 @@ _RULES: dict[FailureKind, _Rule] = {
     FailureKind.NOT_VERIFIED: _Rule(blameless=False, next=True, same="attempts", reason=Reason.VERIFICATION_FAILED),
     FailureKind.SESSION_UNKNOWN: _Rule(blameless=True, next=False, same="patience"),
     FailureKind.ASKED: _Rule(blameless=True, next=False, same="patience"),
+    FailureKind.WAITING: _Rule(blameless=True, next=False, same="patience"),
     FailureKind.PERMISSION_DENIED: _Rule(blameless=False, next=False, same="never"),
     FailureKind.BUDGET: _Rule(blameless=False, next=False, same="never", reason=Reason.BUDGET_EXCEEDED),
 }
@@ -105,6 +107,7 @@ _WAITS: dict[FailureKind, tuple[float, float]] = {
     FailureKind.SESSION_UNKNOWN: (0.0, 0.0),
 }
 _LIMITS = frozenset({FailureKind.QUOTA, FailureKind.RATE_LIMIT})
+_EVENTS = frozenset({FailureKind.ASKED, FailureKind.WAITING})
 _MARGIN_SECONDS = 60.0
 _DEFAULT_WAIT = (1.0, 60.0)
 
@@ -213,10 +216,10 @@ def _after_failure(
 
 
 def _parked(failed: Failed, step: Again | Finish, delay: float, now: float) -> Again | Finish | Park:
-    """A limit that lasts longer than a worker waits, and a question, park the task where it would be tried on the same interface."""
+    """A limit that lasts longer than a worker waits, a question, and spawned tasks park the task where it would be tried on the same interface."""
     if not isinstance(step, Again) or step.interface != "same":
         return step
-    if failed.kind is FailureKind.ASKED:
+    if failed.kind in _EVENTS:
         return Park(why=failed.message)
     if failed.kind in _LIMITS and delay > INLINE_WAIT_SECONDS:
         return Park(why=step.why, until=now + delay)

@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from brain_daemon.model.errors import GitError, Transient
 from brain_daemon.record.gitcmd import Git, Job, RefSwap
 from brain_daemon.record.plan import Change, CommitPlan, Identity, clean_half, last_changes, parents, stream
 from brain_daemon.record.repository import Repository
-from brain_daemon.record.user_index import LOCK_PATIENCE_SECONDS, State, UserIndex
+from brain_daemon.record.user_index import LOCK_PATIENCE_SECONDS, State, UserIndex, pause
 
 __all__ = ["Change", "CommitPlan", "Committed", "Committer", "Owed"]
 
@@ -161,6 +162,7 @@ class Committer:
             why = self._swap(git, tip, shas[-1], seen)
             if not why:
                 return shas
+            pause()
         raise Transient(f"tried {TRIES} times to commit: {why}")
 
     def _tip(self, *, root: bool) -> _Tip:
@@ -305,7 +307,7 @@ class Committer:
         """Put the index and the branch in place; empty when done, else why it is worth another try."""
         nothing = "0" * len(new)
         move = f"update refs/heads/{tip.branch} {new} {tip.sha or nothing}"
-        with RefSwap(git, "brain-daemon: outcomes", (move, f"delete {self._staging} {new}")) as refs:
+        with RefSwap(git, "brain-daemon: outcomes", (move,)) as refs:
             if not self._index.is_ours():
                 self._index.take_lock()
             why = self._moved(tip, seen) or ("" if refs.prepare() else refs.refusal() or "git update-ref ended early")
@@ -315,11 +317,22 @@ class Committer:
             self._index.place()
             if not refs.commit() and self.repository.head() != new:
                 raise GitError(f"git would not move {tip.branch} to the new commits: {refs.refusal()}")
+            packed = not os.path.lexists(os.path.join(self.repository.common_dir, self._staging))
+            self._unstage()
             self._index.clear()
+        if packed:
+            with contextlib.suppress(GitError):  # the next group writes over it
+                git.run("update-ref", "-d", self._staging)
         return ""
 
+    def _unstage(self) -> None:
+        """Take the staging ref away. Git would lock packed-refs for it, and killed in that moment hold up every later git."""
+        for name in (f"{self._staging}.lock", self._staging):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.repository.common_dir, name))
+
     def _moved(self, tip: _Tip, seen: State) -> str:
-        trouble = self.repository.operation()
+        trouble = self.repository.operation() or self.repository.open_editor()
         if trouble:
             raise Transient(trouble)
         if not self._index.is_still(seen):
@@ -339,8 +352,28 @@ class Committer:
                 self._index.take_lock()
             self._index.put_back()
         if staged:
-            git.run("update-ref", "-d", self._staging, staged)
+            self._free_branch(staged)
+            self._unstage()
+            # Where it was packed meanwhile, or refs are kept in tables, only git can.
+            if git.run("rev-parse", "--quiet", "--verify", self._staging, accept=(0, 1)):
+                git.run("update-ref", "-d", self._staging)
         self._index.clear()
+
+    def _free_branch(self, staged: str) -> None:
+        """Remove the locks that a killed git left while it moved the branch to our commits. Nobody else could write this value into the
+        branch's; HEAD's stays empty then, which nobody else's does for longer than a moment."""
+        lock = os.path.join(self.repository.common_dir, "refs", "heads", f"{self.repository.branch()}.lock")
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(lock, "rb") as file:
+            if file.read(100).strip() == staged.encode():
+                os.unlink(lock)
+        head = os.path.join(self.repository.git_dir, "HEAD.lock")
+        loose = os.path.join(self.repository.common_dir, self._staging)
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(head)
+            if found.st_size == 0 and found.st_ctime_ns >= os.stat(loose).st_ctime_ns:
+                time.sleep(LOCK_PATIENCE_SECONDS)
+                if os.path.samestat(os.stat(head), found) and os.stat(head).st_size == 0:
+                    os.unlink(head)
 
     def _is_behind(self, git: Git, staged: str) -> bool:
         """Whether the branch stands where the group began. If the user moved it, the index is theirs by now."""

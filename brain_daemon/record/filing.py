@@ -201,7 +201,13 @@ class Filing:
         self._files.sync_group([path for _, path in finished])
         for attempt, _ in finished:
             self._remove_active(attempt)
+        # Renames and removals are not synced by themselves. The folder that claims go to goes first, or power lost in between
+        # takes a file from both; a name that came back after its task's end would run once more.
+        self._files.sync_folders(_present(self._layout.active, self._layout.pending))
         self._write_day_files(filed)
+        # What the journal calls recorded is not looked for again: its rows must not go with a name that was never synced.
+        logs = (self._layout.inside("logs", kind) for kind in ("costs", "activity", "errors", "metrics"))
+        self._files.sync_folders(_present(*logs))
         with self._journal.transaction():
             self._journal.set_ended_tasks([_record(self._layout, *one) for one in finished])
             self._journal.insert_outcomes([one.row.to_values() for one in filed])
@@ -237,7 +243,11 @@ class Filing:
         documents = self._documents(attempt, what, beside, kept)
         for name, data in kept.items():
             self._put_beside(os.path.join(folder, name), data)
-        put = [self._put_document(os.path.join(folder, name), data, attempt) for name, data in documents.items()]
+        # The first one, the task's own file, is synced with those of its group.
+        put = [
+            self._put_document(os.path.join(folder, name), data, attempt, sync=number > 0)
+            for number, (name, data) in enumerate(documents.items())
+        ]
         changes = [Change(path=self._layout.relative(path), content=data) for path, data in put if not secret]
         changes += [
             Change(path=self._layout.relative(os.path.join(folder, n)), content=data) for n, data in kept.items()
@@ -275,7 +285,7 @@ class Filing:
             self._files.move(active, path)
         name = f"{attempt.task_id}.{what.heading.lower()}.md"
         data = document.render_beside(what.values, what.heading, what.text)
-        self._put_document(os.path.join(folder, name), data, attempt)
+        self._put_document(os.path.join(folder, name), data, attempt, sync=True)
         return path, (Change(path=self._layout.relative(os.path.join(folder, name)), content=data),)
 
     def _departures(self, attempt: Attempt, earlier: Sequence[Attempt]) -> Iterator[Change]:
@@ -291,10 +301,10 @@ class Filing:
                         if not os.path.lexists(path):
                             yield Change(path=self._layout.relative(path), content=None)
 
-    def _put_document(self, path: str, data: bytes, attempt: Attempt) -> tuple[str, bytes]:
+    def _put_document(self, path: str, data: bytes, attempt: Attempt, *, sync: bool) -> tuple[str, bytes]:
         """Write a recorded file without ever overwriting another one; where it stands in the end, and what it says."""
         try:
-            self._files.put_new(path, data, sync=False)
+            self._files.put_new(path, data, sync=sync)
         except FileExistsError:
             found = _read(path)
             if found == data or _is_of(attempt, found):
@@ -302,7 +312,7 @@ class Filing:
             # What a power cut leaves of a file of ours: its beginning, or zeros.
             if not data.startswith(found) and found.strip(b"\0"):
                 path = os.path.join(os.path.dirname(path), f"{attempt.attempt_id}.md")
-            self._files.put(path, data, sync=False)
+            self._files.put(path, data, sync=sync)
         return path, data
 
     def _beside(self, attempt: Attempt, folder: str, kept: Mapping[str, bytes]) -> str:
@@ -399,7 +409,7 @@ class Filing:
         for one in filed:
             ended = one.attempt.ended
             self._tally.add(one.row, None if ended is None else ended.usage.requests)
-        self._put_whole(self._layout.inside("logs", "metrics", f"{today}.json"), self._tally.render())
+        self._put_whole(self._layout.inside("logs", "metrics", f"{today}.json"), self._tally.render(), sync=True)
         used = self._tally.used()
         found = findings_from(self._journal.get(FINDINGS))
         view = UsageView(
@@ -444,8 +454,8 @@ class Filing:
                 self._shelves[shelf] = signature
                 self._note([(path, data) for path in _newest_on(shelf) if (data := _page(path))])
 
-    def _put_whole(self, path: str, data: bytes) -> None:
-        self._files.put(path, data, sync=False)
+    def _put_whole(self, path: str, data: bytes, *, sync: bool = False) -> None:
+        self._files.put(path, data, sync=sync)
         self._note([(path, data)])
 
     def _note(self, written: Iterable[tuple[str, bytes]]) -> None:
@@ -469,6 +479,11 @@ def _leads_elsewhere(folder: str, name: str) -> bool:
 def _names_of(attempt: Attempt, heading: str) -> tuple[str, str]:
     """The names of a recorded task: its own, and what stands beside a file that cannot hold its result."""
     return f"{attempt.task_id}.md", f"{attempt.task_id}.{heading}.md"
+
+
+def _present(*folders: str) -> list[str]:
+    """Those that are there: `git clean -d` takes folders in which nothing is left that git knows."""
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def _shelves(layout: Layout) -> tuple[str, ...]:

@@ -170,7 +170,8 @@ class RefSwap:
     """
 
     def __init__(self, git: Git, why: str, changes: Sequence[str]) -> None:
-        self._process = git.spawn("update-ref", "-m", why, "--stdin")
+        # By default git waits a tenth of a second for a ref, while a person waits for the index.
+        self._process = git.spawn("-c", "core.filesRefLockTimeout=0", "update-ref", "-m", why, "--stdin")
         self._timer = threading.Timer(DEADLINE_SECONDS, self._process.kill)
         self._timer.daemon = True
         self._timer.start()

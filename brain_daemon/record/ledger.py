@@ -90,7 +90,10 @@ def _columns(data: bytes, name: str) -> tuple[str, ...]:
     if data.startswith(_HEADER):
         return COLUMNS
     header = data[: data.index(b"\n")].decode("utf-8-sig", "replace").rstrip("\r")
-    columns = tuple(next(csv.reader([header]), ()))
+    try:
+        columns = tuple(next(csv.reader([header]), ()))
+    except csv.Error as fault:
+        raise Damaged(f"reading the ledger {name}, line 1: {fault}. Restore the line from git.") from fault
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise Damaged(

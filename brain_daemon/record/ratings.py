@@ -37,7 +37,8 @@ def append(existing: bytes, one: Rating) -> bytes:
 
 def parse(data: bytes) -> Iterator[Rating]:
     """The ratings in a file, oldest first."""
-    for line in data.decode("utf-8", "replace").splitlines():
+    # Line feeds alone end lines: what a person wrote may hold others, such as U+2028.
+    for line in filter(str.strip, data.decode("utf-8", "replace").split("\n")):
         try:
             told = json.loads(line)
             yield Rating(
@@ -47,5 +48,5 @@ def parse(data: bytes) -> Iterator[Rating]:
                 why=str(told.get("why", "")),
                 at=str(told.get("at", "")),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue

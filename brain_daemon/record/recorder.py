@@ -28,6 +28,7 @@ from brain_daemon.store.journal import Journal
 from brain_daemon.store.layout import Layout
 
 HOUSEKEEPING_SECONDS = 60.0
+_HAS_BRANCH = "committed_to_a_branch"
 _LOG = logging.getLogger("brain_daemon")
 
 
@@ -56,7 +57,7 @@ class Recorder:
             interfaces,
             daemon_state,
             redactor,
-            lambda: None if committer is None else committer.repository.operation(),
+            self._why_pages_wait,
         )
         self._archive = Archive(layout, files, self._journal, limits.archive)
         self._moves: list[Move] = []
@@ -65,6 +66,8 @@ class Recorder:
         self._limits = limits
         self._last_commit = 0.0
         self._why_owed: str | None = None
+        # Whether this brain has ever committed to a branch here, which its person left HEAD detached from.
+        self._has_branch = self._journal.get(_HAS_BRANCH) is not None
 
     def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt this process has just ended: spares reading it back. May be called from any thread."""
@@ -90,6 +93,17 @@ class Recorder:
         self._moves = self._archive.settle(self._recorded_names())
         while left := self._journal.ids_in(AttemptState.RECORDED, -1)[self._outbox.attempts :]:
             self._outbox.put([self._filing.again(one) for one in left])
+
+    def _why_pages_wait(self) -> str | None:
+        """What the person is in the middle of and could not come out of over a page of ours that differs; asked by the filing thread.
+
+        From a look at an old commit there is no way back over them. Where no branch was ever committed to (a submodule as git
+        makes it), nobody is about to return, and the pages are all there is.
+        """
+        if self._committer is None:
+            return None
+        repository = self._committer.repository
+        return repository.operation() or (repository.away_from_branch() if self._has_branch else None)
 
     def file(self) -> int:
         """File one group of what has ended; how many there were."""
@@ -122,8 +136,9 @@ class Recorder:
             self._owe(shas.reason)
             self._outbox.give_back(taken, wholes)
             return 0
+        marked = self._mark({key: shas.get(key, "") for key in taken})
         self._settled()
-        return self._mark({key: shas.get(key, "") for key in taken})
+        return marked
 
     def _commit_half(self, taken: Mapping[str, Filed | None], wholes: Mapping[str, bytes], error: UserError) -> int:
         """One outcome of the group can never be committed: it is found by halves, stays in the files, and holds nobody up."""
@@ -229,6 +244,9 @@ class Recorder:
 
     def _settled(self) -> None:
         self._owe(None)
+        if not self._has_branch:
+            self._journal.set(_HAS_BRANCH, "yes")
+            self._has_branch = True
         self._last_commit = time.monotonic()
         if self._committer is not None:
             self._committer.maintain()

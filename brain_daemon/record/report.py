@@ -23,7 +23,8 @@ from brain_daemon.record.wording import dollars, markdown
 class Decision:
     """What was decided before an attempt: the interface, and where routing.md and history by itself would have gone.
 
-    `overridden` says that a person decided otherwise than the policies: `brain release --paid`, an answer, a claim.
+    `overridden` says that a person decided otherwise than the policies: `brain release --paid`, an answer, a claim. `harvested`: it was
+    drawn forward to a window that would have lapsed.
     """
 
     attempt_id: str
@@ -31,6 +32,7 @@ class Decision:
     by_table: str | None = None
     by_history: str | None = None
     overridden: bool = False
+    harvested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,7 @@ FIGURES = (
     "daemon_error_rate",
     "failed_state_writes",
     "override_rate",
+    "harvested",
     "cost_usd",
     "unknown_costs",
     "attempts",
@@ -209,6 +212,7 @@ def _measures(now: Period, before: Period) -> Iterable[Measure]:
     yield measure("daemon_error_rate", "errors of the daemon an attempt", _error_rate, Target(bound=0.01))
     yield measure("failed_state_writes", "failed state writes", _failed_writes, Target(bound=0.001))
     yield measure("override_rate", "decisions a person overrode", _overrides)
+    yield measure("harvested", "drawn forward before a reset", _harvested)
 
 
 def _compliance(period: Period) -> float | None:
@@ -256,6 +260,10 @@ def _failed_writes(period: Period) -> float | None:
 
 def _overrides(period: Period) -> float | None:
     return _share(sum(one.overridden for one in period.decisions), len(period.decisions))
+
+
+def _harvested(period: Period) -> float | None:
+    return _share(sum(one.harvested for one in period.decisions), len(period.decisions))
 
 
 def _share(part: int, whole: int) -> float | None:

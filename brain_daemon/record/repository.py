@@ -31,6 +31,7 @@ _MARKERS = (
     ("sequencer", "a series of cherry-picks or reverts is in progress"),
 )
 _HEADS = "refs/heads/"
+_OPEN = "a git commit is open"
 _HASH = re.compile(r"[0-9a-f]+")
 _QUESTIONS = (
     "--path-format=absolute",
@@ -57,6 +58,9 @@ class Repository:
         self.trees = TreeReader(self.git, hashlib.new(self._format, usedforsecurity=False).digest_size)
         self._repo = found
         self._settings: tuple[float, dict[str, str]] | None = None
+        self._on_branch: tuple[int, int] | None = None
+        # With reftable the file HEAD never changes.
+        self._head_is_a_file = not os.path.isdir(os.path.join(self.common_dir, "reftable"))
 
     @classmethod
     def open(cls, brain_root: str) -> "Repository":
@@ -82,6 +86,10 @@ class Repository:
         """Why no commit may be made now, in words, or None. The dearest check comes last."""
         return self.operation() or self._trouble_with_head() or self._open_commit()
 
+    def is_rebasing(self) -> bool:
+        """Whether a rebase or am waits for its person: it refuses to go on over a file of HEAD that has left the work tree."""
+        return any(os.path.lexists(os.path.join(self.git_dir, name)) for name in ("rebase-merge", "rebase-apply"))
+
     def operation(self) -> str | None:
         """The merge, rebase, cherry-pick, revert or bisect that has not ended; a few `stat` calls."""
         return next((why for name, why in _MARKERS if os.path.lexists(os.path.join(self.git_dir, name))), None)
@@ -103,10 +111,6 @@ class Repository:
         if not name or name == _HEADS + ".invalid":
             name = os.fsdecode(self.git.run("symbolic-ref", "--quiet", "HEAD", accept=(0, 1))).rstrip("\n")
         return str(name).removeprefix(_HEADS) if str(name).startswith(_HEADS) else None
-
-    def head_blob(self, path: str) -> str | None:
-        """The hash of what HEAD holds at `path`, None if nothing."""
-        return self.head_blobs([path]).get(path)
 
     def head_blobs(self, paths: Sequence[str]) -> dict[str, str]:
         """The hash of what HEAD holds, for each of `paths` that it holds."""
@@ -168,6 +172,15 @@ class Repository:
             self._settings = (now, {key: value if sign else "true" for key, sign, value in pairs})
         return self._settings[1]
 
+    def away_from_branch(self) -> str | None:
+        """Why there is no branch to commit to, in words, or None. One `stat` call while HEAD stays; for one thread."""
+        stamp = _stamp(os.path.join(self.git_dir, "HEAD"))
+        if stamp == self._on_branch and self._head_is_a_file:
+            return None
+        trouble = self._trouble_with_head()
+        self._on_branch = None if trouble else stamp
+        return trouble
+
     def _trouble_with_head(self) -> str | None:
         if self.branch() is None:
             return "HEAD is detached: check out a branch"
@@ -178,13 +191,17 @@ class Repository:
     def _open_commit(self) -> str | None:
         """A `git commit` that has read HEAD and will write it later would fail if we moved HEAD in between.
 
-        It holds no lock. While its editor is open COMMIT_EDITMSG is newer than the reflog; before that, only a
-        pre-commit hook can take long.
+        It holds no lock. While its editor is open COMMIT_EDITMSG is newer than the reflog (`open_editor`, which mostly needs two
+        `stat` calls); before that, only a pre-commit hook can take long.
         """
+        return self.open_editor() or (_OPEN if self._has_slow_hook() and _is_committing(self.top) else None)
+
+    def open_editor(self) -> str | None:
+        """Such a commit whose editor is open."""
         edited = _modified(os.path.join(self.git_dir, "COMMIT_EDITMSG"))
-        if (edited and edited >= _modified(os.path.join(self.git_dir, "logs", "HEAD"))) or self._has_slow_hook():
-            return "a git commit is open" if _is_committing(self.top) else None
-        return None
+        if not edited or edited < _modified(os.path.join(self.git_dir, "logs", "HEAD")):
+            return None
+        return _OPEN if _is_committing(self.top) else None
 
     def _has_slow_hook(self) -> bool:
         folder = os.path.expanduser(self.setting("core.hookspath")) or os.path.join(self.common_dir, "hooks")
@@ -210,6 +227,15 @@ def _found(answer: str) -> str | None:
 
 def _one(place: Git, name: str) -> str | None:
     return place.run("rev-parse", "--quiet", "--verify", name, accept=(0, 1, 128)).decode().strip() or None
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Another one for each HEAD, which git puts in place by a rename."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _modified(path: str) -> int:

@@ -154,7 +154,7 @@ def findings_from(text: str | None) -> dict[str, Finding]:
             )
             for name, (breaker, why, slots, quotas) in json.loads(text or "{}").items()
         }
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -157,8 +157,13 @@ def patiently(seconds: float) -> Iterator[None]:
     end = time.monotonic() + seconds
     yield
     while time.monotonic() < end:
-        time.sleep(random.uniform(0.005, 0.04))  # noqa: S311 - jitter, not a secret
+        pause()
         yield
+
+
+def pause() -> None:
+    """Some 5-40 ms, so that two who wait for each other do not meet again."""
+    time.sleep(random.uniform(0.005, 0.04))  # noqa: S311 - jitter, not a secret
 
 
 def _state(found: os.stat_result) -> State:

@@ -19,13 +19,16 @@ from brain_daemon.model.outcome import Reason
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
+from brain_daemon.policy.resuming import is_parked
 from brain_daemon.record.questions import QuestionKind
-from brain_daemon.service import inquiries
+from brain_daemon.service import inquiries, releases
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import unstarted
 from brain_daemon.service.intake import Intake, original_of
+from brain_daemon.service.releases import AT_ONCE, NO_TERMS, Terms
 from brain_daemon.store import control
 from brain_daemon.store.locks import claims, recording, running_daemon
+from brain_daemon.store.offspring import offspring_of
 from brain_daemon.store.queue import Queue, Seen, look, names
 
 
@@ -129,7 +132,27 @@ def _asked_id(brain: Brain, name: str) -> str:
 
 
 def cancel(brain: Brain, task_id: str, why: str = "cancelled by request") -> str:
-    """End a task that has not ended; a sentence on what was done. What runs is ended by its daemon."""
+    """End a task that has not ended, and what it has spawned; a sentence on what was done. What runs is ended by its daemon."""
+    said = _cancel(brain, task_id, why)
+    count = cancel_children(brain, task_id)
+    return f"{said}, with {count} that it has spawned" if count else said
+
+
+def cancel_children(brain: Brain, parent: str) -> int:
+    """End the tasks below one that have not ended; how many."""
+    offspring = offspring_of(brain.journal, parent)
+    count = 0
+    for child in offspring.accepted if offspring is not None else ():
+        try:
+            _cancel(brain, str(child.task_id), f"its parent {parent} was cancelled")
+            count += 1
+        except (Refused, UserError):
+            pass  # it has ended, or is about to; what it has spawned may not have
+        count += cancel_children(brain, str(child.task_id))
+    return count
+
+
+def _cancel(brain: Brain, task_id: str, why: str) -> str:
     place = find(brain, task_id)
     if place.state in ("completed", "failed"):
         raise Refused(f"cancelling {task_id}: it has {place.state} already. Nothing was changed.")
@@ -248,16 +271,42 @@ def _retry_in_place(brain: Brain, place: Place, target: str) -> Place:
     return Place(place.task_id, "pending", target)
 
 
-def release(brain: Brain, task_id: str) -> str:
-    """Let a held, interrupted or claimed task run now; a sentence on what was done."""
+def release(brain: Brain, task_id: str, terms: Terms = AT_ONCE) -> str:
+    """Let a held, interrupted or claimed task run, on these terms; a sentence on what was done.
+
+    Terms without `at_once` open what they name and nothing else: a task that waits for a person's word, or that an agent has, stays so.
+    """
     place = find(brain, task_id)
     if place.state in ("completed", "failed"):
         raise Refused(f"releasing {task_id}: it has {place.state}. `brain retry {task_id}` runs it again.")
+    if terms != NO_TERMS and not terms.at_once:
+        said = _loosen(brain, place, terms)
+        settle(brain)
+        return said
     newest = _newest(brain, place.task_id)
     said = _release_active(brain, place, newest) if place.state == "active" else _release_pending(brain, place)
+    if terms != NO_TERMS:
+        with claims(brain.layout):
+            releases.keep(brain.journal, place.task_id, terms)
     inquiries.withdraw_about(brain.journal, place.task_id)
     settle(brain, place.task_id)
     return said
+
+
+def _loosen(brain: Brain, place: Place, terms: Terms) -> str:
+    """Keep the terms. What is parked at a limit goes back to pending/, where it is judged anew; whatever else holds a task still does."""
+    with claims(brain.layout):
+        newest = _newest(brain, place.task_id)
+        if place.state == "active" and _is_under_way(brain, newest):
+            raise Refused(f"releasing {place.task_id}: it is running. What it may do can be changed when it waits.")
+        words = ", ".join(releases.keep(brain.journal, place.task_id, terms).words)
+        queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
+        waits = newest is not None and is_parked(newest) and newest.resume_at is not None
+        if newest is None or not waits or not os.path.lexists(queue.active_path(place.task_id)):
+            return f"{place.task_id}: released ({words})"
+        brain.journal.allow_again(newest.attempt_id)
+        queue.give_back(place.task_id, newest.name)
+    return f"{place.task_id}: released ({words}), back in pending/"
 
 
 def _release_active(brain: Brain, place: Place, newest: Attempt | None) -> str:
@@ -272,7 +321,7 @@ def _release_active(brain: Brain, place: Place, newest: Attempt | None) -> str:
         _refuse_ended(newest, f"releasing {place.task_id}")
         if newest is not None and newest.state is AttemptState.CLAIMED:
             brain.journal.release(newest.attempt_id)
-        elif newest is not None and newest.decision is Decision.ASK:
+        elif newest is not None:
             brain.journal.allow_again(newest.attempt_id)
         name = newest.name if newest is not None else os.path.basename(place.path)
         Queue(brain.layout, brain.files, brain.config.task_bytes).give_back(place.task_id, name)

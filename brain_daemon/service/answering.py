@@ -22,6 +22,7 @@ from brain_daemon.record.questions import ANSWER, Answer, Choice, Question, Ques
 from brain_daemon.service import inquiries, near_limit
 from brain_daemon.service.actions import approve, cancel, release, settle
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.releases import NO_TERMS
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue
 from brain_daemon.store.reading import read_regular
@@ -80,7 +81,7 @@ def _effect(brain: Brain, question: Question, key: str, text: str) -> str:
     if key == ANSWER:
         return _tell(brain, question, text)
     if key == "release":
-        return release(brain, question.subject)
+        return release(brain, question.subject, NO_TERMS)
     if key == "cancel":
         return cancel(brain, question.subject, "given up by a person")
     if question.kind is QuestionKind.APPROVAL:
@@ -108,6 +109,7 @@ def _unpark(brain: Brain, interface: str) -> None:
         for one in brain.journal.newest_attempts():
             waits = is_parked(one) and one.interface == interface and one.resume_at is not None
             if waits and os.path.lexists(queue.active_path(one.task_id)):
+                brain.journal.allow_again(one.attempt_id)
                 queue.give_back(one.task_id, one.name)
 
 
@@ -165,6 +167,8 @@ def keep_answer(brain: Brain, given: Answer) -> None:
         existing = read_regular(path)
         added = append_answered(existing, [given])
         if added == existing or brain.files.put_if(path, added, partial(_holds, path, existing)):
+            # The question is withdrawn next, and with it the only other place that knows the answer.
+            brain.files.sync_folders([brain.layout.prompts])
             return
     raise Transient(f"keeping the answer to {given.question.id}: {path} is being written all the time. Answer again.")
 

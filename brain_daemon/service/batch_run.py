@@ -144,7 +144,8 @@ class BatchRun:
         brain = self._brain
         redactor = brain.redactor(brain.registry())
         with logging_to(brain.layout.state, brain.files, brain.config.log_bytes, redactor, None):
-            running = asyncio.create_task(Supervisor(brain, once=True).run())
+            whole = {f"{task_id}.md" for task_id in self.standing.sent}
+            running = asyncio.create_task(Supervisor(brain, once=True, whole=whole).run())
             asked = False
             while not running.done():
                 await asyncio.wait({running}, timeout=_LOOK_SECONDS)

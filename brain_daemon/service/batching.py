@@ -22,8 +22,8 @@ from brain_daemon.model.outcome import Mode
 from brain_daemon.model.parsing import ParseLimits, parse_task
 from brain_daemon.model.spellings import FIELD_OF, squeezed
 from brain_daemon.model.task import Rejection, TaskSpec
-from brain_daemon.service.claiming import explain
 from brain_daemon.service.composing import compose
+from brain_daemon.service.intake import explain
 
 MAX_ROWS = 10_000
 PROMPTS = ("prompt", "text", "task", "question", "body")

@@ -10,6 +10,7 @@ from itertools import islice
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.outcome import Status
+from brain_daemon.policy.resuming import is_waiting
 from brain_daemon.record.board import MAX_LISTED, ActiveTask, BoardView, DoneToday, HeldTask, NextTask, render
 from brain_daemon.record.ledger import total
 from brain_daemon.service.brain import Brain
@@ -142,7 +143,8 @@ def _midnight() -> float:
 
 
 def _parked(attempt: Attempt) -> HeldTask:
-    why = f"parked: {attempt.message}" if attempt.resume_at is not None else "parked: it asked you something"
+    tells = attempt.resume_at is not None or is_waiting(attempt)
+    why = f"parked: {attempt.message}" if tells else "parked: it asked you something"
     return HeldTask(task_id=attempt.task_id, title="", why=why, until=attempt.resume_at)
 
 

@@ -1,26 +1,33 @@
-"""One opened brain: its paths, settings, journal and repository, put together once and handed to those who work with it."""
+"""One opened brain: its paths, settings, journal and repository, put together once and handed to those who work with it.
+
+What opens the repository and what records take as long to import as everything else together, and a directive for an agent
+needs neither: each is imported by whoever asks for it first.
+"""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from brain_daemon.adapters.registry import CameBy, Registry
 from brain_daemon.adapters.secrets import expanded, remembered, secrets_in, secrets_of
 from brain_daemon.model.errors import GitError, StorageError
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable, parse_routing
-from brain_daemon.record.committing import Committer
-from brain_daemon.record.filing import InterfaceState, RecordLimits
-from brain_daemon.record.recorder import Recorder
-from brain_daemon.record.repository import Repository
 from brain_daemon.service.config import Config, load, user_state_path
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.locate import common_git_dir, layout_of
+from brain_daemon.store.looking import only_looking
 from brain_daemon.store.reading import read_regular
+
+if TYPE_CHECKING:
+    from brain_daemon.record.filing import InterfaceState
+    from brain_daemon.record.recorder import Recorder
+    from brain_daemon.record.repository import Repository
 
 _MAX_SECRET_BYTES = 64 << 10
 _MAX_TABLE_BYTES = 256 << 10
@@ -29,13 +36,15 @@ _SAME_LOOK_SECONDS = 0.001
 
 @dataclass(slots=True)
 class Brain:
-    """What every part of the service works with. `repository` is None where the brain is in none."""
+    """What every part of the service works with."""
 
     layout: Layout
     config: Config
     files: Files
     journal: Journal
-    repository: Repository | None
+    _in_git: bool
+    _repository: "Repository | None" = None
+    _opening: threading.Lock = field(default_factory=threading.Lock)
     _pending_in_head: tuple[tuple[object, ...], dict[str, str]] | None = None
     _listing: dict[str, str] | None = None
     _looked_at: float = 0.0
@@ -53,22 +62,35 @@ class Brain:
         files = files or Files()
         config, _ = load(root, environment, flags)
         layout = layout_of(root, user_state_path())
-        for folder in layout.folders():
-            files.make_folder(folder)
-        if os.stat(layout.aside).st_dev == os.stat(layout.completed).st_dev:
-            files.aside = layout.aside
-        repository = Repository.open(root) if common_git_dir(layout.root) else None
-        return cls(layout, config, files, Journal(layout.journal, files), repository)
+        if not only_looking(layout.state):
+            for folder in layout.folders():
+                files.make_folder(folder)
+            if os.stat(layout.aside).st_dev == os.stat(layout.completed).st_dev:
+                files.aside = layout.aside
+        in_git = common_git_dir(layout.root) is not None
+        return cls(layout, config, files, Journal(layout.journal, files), in_git)
+
+    @property
+    def repository(self) -> "Repository | None":
+        """The repository around it, opened when it is first asked for; None where it is in none. UserError where git refuses."""
+        if self._repository is None and self._in_git:
+            from brain_daemon.record.repository import Repository  # noqa: PLC0415 - see the module's docstring
+
+            with self._opening:
+                # Another thread may have had the lock before this one.
+                known: Repository | None = self._repository
+                self._repository = known or Repository.open(self.layout.root)
+        return self._repository
 
     def rest(self) -> None:
         """Now and then, while little goes on: give back what is only kept to be fast."""
-        if self.repository is not None:
-            self.repository.trees.rest()
+        if self._repository is not None:
+            self._repository.trees.rest()
 
     def close(self) -> None:
         self.journal.close()
-        if self.repository is not None:
-            self.repository.trees.close()
+        if self._repository is not None:
+            self._repository.trees.close()
 
     def registry(self) -> Registry:
         """The interfaces, read once."""
@@ -82,8 +104,12 @@ class Brain:
         registry.scan()
         return registry
 
-    def recorder(self, registry: Registry, daemon_state: Callable[[], str]) -> Recorder:
+    def recorder(self, registry: Registry, daemon_state: Callable[[], str]) -> "Recorder":
         """A recorder with journal connections of its own; the caller holds the recording lock."""
+        from brain_daemon.record.committing import Committer  # noqa: PLC0415 - see the module's docstring
+        from brain_daemon.record.filing import RecordLimits  # noqa: PLC0415 - as above
+        from brain_daemon.record.recorder import Recorder  # noqa: PLC0415 - as above
+
         commits = self.repository is not None and self.config.commit
         committer = Committer(self.repository, self.layout.state) if commits and self.repository else None
         return Recorder(
@@ -144,7 +170,7 @@ class Brain:
         known = self._listing.get(name)
         return CameBy.GIT if known is not None and known == repository.blob_id(data) else CameBy.HERE
 
-    def _look_at_head(self, repository: Repository) -> dict[str, str] | None:
+    def _look_at_head(self, repository: "Repository") -> dict[str, str] | None:
         """What HEAD has in pending/; None while a git command is at work."""
         if repository.index_locked():
             return None
@@ -153,7 +179,7 @@ class Brain:
         except GitError:
             return None
 
-    def _head_signature(self, repository: Repository) -> tuple[object, ...]:
+    def _head_signature(self, repository: "Repository") -> tuple[object, ...]:
         """Changes whenever HEAD may stand for another commit; a few `stat` calls."""
         head = _stamp(os.path.join(repository.git_dir, "HEAD"))
         if self._branch is None or self._branch[0] != head:
@@ -161,7 +187,7 @@ class Brain:
         ref = os.path.join(repository.common_dir, "refs", "heads", self._branch[1])
         return head, _stamp(ref), _stamp(os.path.join(repository.common_dir, "packed-refs"))
 
-    def _head_pending(self, repository: Repository) -> dict[str, str]:
+    def _head_pending(self, repository: "Repository") -> dict[str, str]:
         key = self._head_signature(repository)
         if self._pending_in_head is None or self._pending_in_head[0] != key:
             folder = f"{repository.prefix}{self.layout.relative(self.layout.pending)}"
@@ -181,7 +207,10 @@ def _stamp(path: str) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def interface_states(registry: Registry) -> Sequence[InterfaceState]:
+def interface_states(registry: Registry) -> "Sequence[InterfaceState]":
+    """Every interface, and why it cannot work now."""
+    from brain_daemon.record.filing import InterfaceState  # noqa: PLC0415 - see the module's docstring
+
     return [InterfaceState(entry.spec, entry.why_not) for entry in list(registry.entries.values())]
 
 

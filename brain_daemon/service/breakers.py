@@ -26,9 +26,8 @@ from brain_daemon.policy.breaker import (
     to_json,
     word,
 )
+from brain_daemon.service.snapshot import BREAKERS
 from brain_daemon.store.journal import Journal
-
-_KEY = "breakers"
 
 
 class Breakers:
@@ -113,13 +112,13 @@ class Breakers:
 
     def _write(self) -> None:
         states = {name: to_json(one) for name, one in self._states.items() if not isinstance(one, Closed)}
-        self._journal.set(_KEY, json.dumps(states))
+        self._journal.set(BREAKERS, json.dumps(states))
 
 
 def kept(journal: Journal) -> dict[str, Breaker]:
     """The breakers that are not closed, as the journal has them; what cannot be read is closed."""
     try:
-        told = json.loads(journal.get(_KEY) or "{}")
+        told = json.loads(journal.get(BREAKERS) or "{}")
     except ValueError:
         return {}
     if not isinstance(told, dict):

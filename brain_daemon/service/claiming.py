@@ -20,7 +20,7 @@ from brain_daemon.policy.retry import is_blameless, is_transient
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Fail, Go
 from brain_daemon.service.ending import unstarted
-from brain_daemon.service.intake import Intake, PendingTask, original_of
+from brain_daemon.service.intake import Intake, PendingTask, explain, original_of
 from brain_daemon.service.job import Job
 from brain_daemon.service.lineage import lineage_of
 from brain_daemon.service.worker import Worker
@@ -30,13 +30,14 @@ Closed = tuple[Attempt, TaskSpec | None]
 
 
 class Claimer:
-    """Claims for one daemon. Not for several threads."""
+    """Claims for one daemon. Not for several threads. `tried`: who has failed at a task that was given back for that reason."""
 
     def __init__(self, brain: Brain, intake: Intake, worker: Worker) -> None:
         self._brain = brain
         self._intake = intake
         self._worker = worker
         self._queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
+        self.tried: dict[str, frozenset[str]] = {}
 
     def take(self, picks: Sequence[Go | Fail]) -> tuple[list[Job], list[Closed]]:
         """Claim what was picked: jobs to start, and tasks that have ended without one."""
@@ -80,8 +81,12 @@ class Claimer:
             history=earlier,
             tried={one.interface for one in earlier if one.interface and _is_settled(one)},
         )
-        if job.ranked.name in job.tried:
-            job.ranked = next(self._worker.untried(job), job.ranked)
+        if job.ranked.name in job.tried and next(self._worker.untried(job), None) is not None:
+            # After a restart: whether another has room is for dispatch to say, which does not know yet what was tried.
+            self.tried[go.task.id.casefold()] = frozenset(job.tried)
+            self.give_back(attempt)
+            self._intake.active.pop(go.task.id.casefold(), None)
+            return None
         job.attempt = self._worker.placed(job, attempt)
         return job
 
@@ -183,15 +188,3 @@ def _is_settled(attempt: Attempt) -> bool:
     return isinstance(outcome, TimedOut) or (
         isinstance(outcome, Failed) and not is_transient(outcome) and not is_blameless(outcome)
     )
-
-
-def explain(fault: Rejection) -> str:
-    """A rejection in words: the line, the field, what was found and what is allowed."""
-    place = [f"line {fault.line}"] if fault.line else []
-    place += [f"field {fault.field}"] if fault.field else []
-    lines = [(", ".join(place) + ": " if place else "") + fault.message]
-    if fault.found is not None:
-        lines.append(f"Found: {fault.found}")
-    if fault.allowed is not None:
-        lines.append(f"Allowed: {fault.allowed}")
-    return "\n".join(lines)

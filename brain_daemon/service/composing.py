@@ -29,6 +29,7 @@ status: draft                       # nothing starts before this says ready
 # timeout: 30m
 # depends_on: [other-task]          # starts when these have completed
 # chain: nightly-report             # tasks that belong together
+# wait_for_children: true           # goes on with the results of the tasks it has spawned
 # not_before: 2026-11-21T01:00:00Z
 # budget_usd: 0.50
 # attempts: 2

@@ -9,6 +9,7 @@ Failures: a setting that cannot be read is a `UserError` that names the file, th
 import json
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -16,10 +17,10 @@ from typing import Any
 
 import platformdirs
 
+from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.quantities import parse_duration, parse_money
 from brain_daemon.policy.budgets import Budget, Scope
-from brain_daemon.record.report import condition
 
 APPLICATION = "brain-daemon"
 
@@ -49,11 +50,17 @@ class Config:
     log_bytes: int
     keep_output_seconds: float
     reserve_bytes: int
+    crash_pause_seconds: float
     on_no_interface: str
     on_limit: str
     quota_question_at: float
     quota_silence_seconds: float | None
     quota_default: str
+    quota_reserve: float
+    quota_reserve_away: float
+    quota_reserve_hours: str
+    harvest: bool
+    harvest_before_seconds: float
     budgets: tuple[Budget, ...]
     unknown_price: str
     estimate_tokens: int
@@ -75,6 +82,8 @@ class Config:
     memory_key: str
     memory_tokens: int
     handoff_tokens: int
+    spawn_depth: int
+    spawn_children: int
     environment: Mapping[str, str]
 
 
@@ -99,6 +108,7 @@ class Origin:
 
 
 _SHORTEST_SECONDS = 0.05
+_MAX_SETTINGS_BYTES = 256 << 10
 
 
 def _truth(value: Any) -> bool:
@@ -178,14 +188,31 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 
 
 def _share(value: Any) -> float:
-    text = str(value).strip()
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 < share <= 1:
+    share = _part(value)
+    if share == 0:
         raise ValueError("a share such as 90% or 0.9")
     return share
+
+
+def _part(value: Any) -> float:
+    text = str(value).strip()
+    try:
+        part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        part = -1.0
+    if not 0 <= part <= 1:
+        raise ValueError("a share such as 90% or 0.9")
+    return part
+
+
+def _hours(value: Any) -> str:
+    from brain_daemon.policy.harvest import hours_of  # noqa: PLC0415 - slow to import, and seldom set
+
+    try:
+        hours_of(str(value))
+    except ValueError as error:
+        raise ValueError(f"hours of the day such as 8-22, or 22-6 Europe/Berlin ({error})") from None
+    return str(value).strip()
 
 
 _BUDGET_KEYS = {"scope", "name", "usd", "tokens", "hard"}
@@ -236,6 +263,8 @@ def _embedding(value: Any) -> str:
 def _conditions(value: Any) -> tuple[str, ...]:
     found = _texts(value)
     for text in found:
+        from brain_daemon.record.report import condition  # noqa: PLC0415 - slow to import, and hardly ever set
+
         condition(text)
     return found
 
@@ -269,6 +298,12 @@ SETTINGS: tuple[Setting, ...] = (
         "keep_output", _duration, 1_209_600.0, "how long the raw output of an ended attempt is kept for `brain logs`"
     ),
     Setting("reserve", _size, 200 << 20, "free disk space below which nothing new is claimed"),
+    Setting(
+        "crash_pause",
+        _duration,
+        300.0,
+        "longest wait before work begins, where the daemon has died again and again soon after its start",
+    ),
     Setting("on_no_interface", _one_of("hold", "fail"), "hold", "what happens to a task that nobody can do"),
     Setting(
         "on_limit", _one_of("wait", "fallback", "ask"), "wait", "what a task does at a limit where it does not say"
@@ -286,6 +321,21 @@ SETTINGS: tuple[Setting, ...] = (
         "wait",
         "the answer after that time, where you set one",
     ),
+    Setting(
+        "quota_reserve",
+        _part,
+        0.2,
+        "share of each quota of a free or subscription interface that low-priority tasks leave to you in your hours",
+    ),
+    Setting("quota_reserve_away", _part, 0.0, "the same outside your hours"),
+    Setting("quota_reserve_hours", _hours, "8-22", "your hours, local time of this machine or of a zone named behind"),
+    Setting(
+        "harvest",
+        _truth,
+        True,
+        "draw low-priority tasks forward where a free or subscription window is about to end with quota left",
+    ),
+    Setting("harvest_before", _duration, 3600.0, "how long before its end a window is harvested"),
     Setting(
         "budgets",
         _budgets,
@@ -356,8 +406,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("memory_model", _word, "", "the model that an endpoint in `memory_embedding` is asked for", True),
     Setting("memory_key", _word, "", "the variable that holds the key of that endpoint", True),
-    Setting("memory_tokens", _tally, 1500, "most tokens of what the pool finds in one prompt; 0 looks for nothing"),
+    Setting(
+        "memory_tokens",
+        _tally,
+        1500,
+        "most tokens of what the pool finds in one prompt; 0 looks for nothing and keeps no index",
+    ),
     Setting("handoff_tokens", _tally, 1000, "most tokens of the summary of one handoff in a prompt"),
+    Setting("spawn_depth", _tally, 2, "generations of tasks that tasks may spawn; 0 lets none spawn any"),
+    Setting("spawn_children", _tally, 20, "most tasks that one task may spawn"),
 )
 _FIELDS = {
     "timeout": "timeout_seconds",
@@ -374,8 +431,10 @@ _FIELDS = {
     "files_size": "files_bytes",
     "log_size": "log_bytes",
     "reserve": "reserve_bytes",
+    "crash_pause": "crash_pause_seconds",
     "keep_output": "keep_output_seconds",
     "quota_silence": "quota_silence_seconds",
+    "harvest_before": "harvest_before_seconds",
     "client_memory": "client_memory_bytes",
     "session_gap": "session_gap_seconds",
     "keep_sessions": "keep_sessions_seconds",
@@ -423,7 +482,7 @@ def _resolve(setting: Setting, sources: list[tuple[str, Mapping[str, Any], bool]
             value = setting.read(values[setting.name])
         except ValueError as error:
             raise UserError(
-                f"reading the setting {setting.name} from {source}: found {values[setting.name]!r}, allowed is {error}."
+                f"reading the setting {setting.name} from {source}: found {clean_line(repr(values[setting.name]), 200)}, allowed is {error}."
             ) from None
         if trusted or not setting.user_only or _narrows(setting, value, found.value):
             found = Origin(setting.name, value, source)
@@ -436,14 +495,25 @@ def _narrows(setting: Setting, value: Any, current: Any) -> bool:
 
 def _read_toml(path: str) -> Mapping[str, Any]:
     try:
-        with open(path, "rb") as handle:
-            data = tomllib.load(handle)
+        data = tomllib.loads(_settings_in(path).decode())
     except FileNotFoundError:
         return {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"reading the settings in {path}: {error}. Correct the line or remove the file.") from error
     _refuse_unknown(path, data)
     return data
+
+
+def _settings_in(path: str) -> bytes:
+    """The bytes of a settings file, which may be a link to where the person keeps it; nothing that would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as handle:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a regular file")
+        if status.st_size > _MAX_SETTINGS_BYTES:
+            raise ValueError(f"it has {status.st_size:,} bytes, at most {_MAX_SETTINGS_BYTES:,} are settings")
+        return handle.read()
 
 
 def _refuse_unknown(path: str, data: Mapping[str, Any]) -> None:

@@ -12,20 +12,21 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import psutil
 
 from brain_daemon.adapters import tokens
 from brain_daemon.adapters.registry import Registry
+from brain_daemon.memory.texts import NOTE_AREAS
 from brain_daemon.model.errors import BrainError, UserError
 from brain_daemon.record.gitcmd import Git, binary
 from brain_daemon.record.repository import Repository
 from brain_daemon.record.wording import duration
-from brain_daemon.service import machine
+from brain_daemon.service import machine, memory_check
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.config import Config, load, user_config_path
 from brain_daemon.service.machine import Finding, Level
+from brain_daemon.service.restarts import FREE_STARTS, unsettled
 from brain_daemon.service.snapshot import Snapshot, take, task_names
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
@@ -52,8 +53,10 @@ class _Patient:
         return None if self.brain is None else self.brain.repository
 
 
-def examine(layout: Layout, environment: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Ask everything of the brain at `layout`."""
+def examine(
+    layout: Layout, environment: Mapping[str, str], questions: "tuple[Question, ...]" = ()
+) -> tuple[Finding, ...]:
+    """Ask everything of the brain at `layout`, or these questions alone, in this order."""
     findings: list[Finding] = []
     try:
         config, _ = load(layout.root, environment)
@@ -62,7 +65,7 @@ def examine(layout: Layout, environment: Mapping[str, str]) -> tuple[Finding, ..
         config, _ = load(None, {key: value for key, value in environment.items() if not key.startswith("BRAIN_")})
     patient = _Patient(layout, config, take(layout), Files())
     try:
-        for question in _QUESTIONS:
+        for question in questions or QUESTIONS:
             findings += _asked(question, patient)
     finally:
         if patient.brain is not None:
@@ -93,6 +96,15 @@ def _settings(patient: _Patient) -> Iterator[Finding]:
         yield Finding(Level.OK, "daemon", "it does not run." + (f" {waiting} tasks are pending." if waiting else ""))
     else:
         yield Finding(Level.OK, "daemon", f"it is {daemon.state}, process {daemon.pid} on {daemon.host}.")
+
+
+def _deaths(patient: _Patient) -> Iterator[Finding]:
+    """Starts that came to nothing; the newest one may be a daemon that has just begun."""
+    starts = unsettled(patient.layout).starts
+    if starts >= FREE_STARTS:
+        what = f"the daemon has died {starts} times in a row soon after its start, and waits longer each time."
+        fix = f"The end of {os.path.join(patient.layout.state, 'daemon.log')} says what it did last."
+        yield Finding(Level.BAD, "daemon", what, fix)
 
 
 def _folders(patient: _Patient) -> Iterator[Finding]:
@@ -145,8 +157,9 @@ def _clock(patient: _Patient) -> Iterator[Finding]:
 
 
 def _events(patient: _Patient) -> Iterator[Finding]:
-    watched = sum(1 for _ in os.walk(patient.layout.tasks))
-    return machine.inotify(watched + 4)
+    layout = patient.layout
+    folders = (layout.tasks, *(layout.inside(area) for area in NOTE_AREAS))
+    return machine.inotify(sum(1 for folder in folders for _ in os.walk(folder)) + 4)
 
 
 def _programs(patient: _Patient) -> Iterator[Finding]:
@@ -162,10 +175,10 @@ def _programs(patient: _Patient) -> Iterator[Finding]:
     fault = tokens.problem()
     if fault is not None:
         yield Finding(Level.WARN, "programs", fault, "Install brain-daemon again.")
-    if find_spec("chromadb") is None:
-        yield Finding(
-            Level.OK, "programs", "the extra `memory` (chromadb) is not installed; only search by meaning needs it."
-        )
+
+
+def _memory(patient: _Patient) -> Iterator[Finding]:
+    return iter(()) if patient.brain is None else memory_check.findings(patient.brain)
 
 
 def _git(patient: _Patient) -> Iterator[Finding]:
@@ -308,8 +321,11 @@ def _waiting(patient: _Patient) -> Iterator[Finding]:
         yield Finding(Level.WARN, "questions", f"{words} for your answer.", "`brain questions` shows them.")
 
 
-_QUESTIONS: tuple[Callable[[_Patient], Iterator[Finding]], ...] = (
+Question = Callable[[_Patient], Iterator[Finding]]
+
+QUESTIONS: tuple[Question, ...] = (
     _settings,
+    _deaths,
     _folders,
     _disk,
     _filesystem,
@@ -318,6 +334,7 @@ _QUESTIONS: tuple[Callable[[_Patient], Iterator[Finding]], ...] = (
     _clock,
     _events,
     _programs,
+    _memory,
     _git,
     _interfaces,
     _secrets,

@@ -7,16 +7,18 @@ into the queue; whether it is free is judged by policy, never here.
 
 import bisect
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from itertools import chain
 
 from brain_daemon.adapters.registry import Registry
 from brain_daemon.adapters.tokens import count
+from brain_daemon.model.interface import Tier
 from brain_daemon.model.routing_table import RoutingTable, Strategy
-from brain_daemon.model.task import OnLimit, TaskSpec
-from brain_daemon.policy.admission import Hold, Shut, Slots, Start, admit
+from brain_daemon.model.task import OnLimit, Priority, TaskSpec
+from brain_daemon.policy.admission import Hold, Shut, Slots, Start, admit, within_reach
 from brain_daemon.policy.drawing import drawn
+from brain_daemon.policy.eligibility import Candidate
 from brain_daemon.policy.learning import Learn
 from brain_daemon.policy.readiness import DependencyFailed, Ready, Wait, order_key, ready
 from brain_daemon.policy.resuming import going_on
@@ -24,6 +26,7 @@ from brain_daemon.policy.routing import Choice, Nobody, Ranked, route
 from brain_daemon.service.config import Config
 from brain_daemon.service.granting import routing_policy
 from brain_daemon.service.intake import Intake, PendingTask
+from brain_daemon.service.limits import Limits
 from brain_daemon.service.past import Past
 
 
@@ -66,43 +69,11 @@ class Fail:
 
 _Key = tuple[tuple[int, float, str], str]
 _LOOK_AGAIN_SECONDS = 5.0
-
-
-class Limits(Protocol):
-    """What may keep an interface with a free slot from a task; service/gate.py is the daemon's."""
-
-    def begin(self) -> None:
-        """A look at the whole queue begins."""
-        ...
-
-    @property
-    def caps(self) -> Mapping[str, int]:
-        """Slots of the interfaces that bear fewer now than they declare."""
-        ...
-
-    def closed(self, task: TaskSpec, ranked: Ranked, choice: Choice, on_limit: OnLimit) -> Shut | None:
-        """Why it does not take this task now."""
-        ...
-
-    def planned(self, task: TaskSpec, ranked: Ranked) -> None:
-        """The task will start there."""
-        ...
-
-
-class NoLimits:
-    """For whoever only wants to know the order and the choices."""
-
-    caps: Mapping[str, int] = {}
-
-    def begin(self) -> None:
-        """Nothing to count."""
-
-    def closed(self, task: TaskSpec, ranked: Ranked, choice: Choice, on_limit: OnLimit) -> Shut | None:
-        """Nothing is ever shut."""
-        return None
-
-    def planned(self, task: TaskSpec, ranked: Ranked) -> None:
-        """Nothing to count."""
+_DEAR = frozenset({Tier.PAID, Tier.FALLBACK})
+_TAKING_TURNS = (Strategy.ROUND_ROBIN, Strategy.LEAST_LOADED)
+_MEDIUM, _LOW = 1, 2
+_LOOKED_AT = 200
+"""How many of a rank are looked at when a window is about to lapse: a long queue must not make each look long."""
 
 
 class Dispatch:
@@ -197,29 +168,68 @@ class Dispatch:
         counts = dict(running)
         self._limits.begin()
         statuses = self._intake.statuses()
-        full: set[int] = set()
-        index = 0
-        while index < len(self._queue) and free > 0:
-            _, name = self._queue[index]
-            pending = self._intake.tasks[name]
-            answer = self._judge(pending, free, counts, statuses, full)
-            if answer is None:
-                index += 1
+        full: dict[int, Choice] = {}
+        for name, early in self._turns(free):
+            if free <= 0:
+                break
+            if name not in self._keys:
                 continue
-            del self._queue[index], self._keys[name]
+            answer = self._judge(self._intake.tasks[name], free, counts, statuses, full)
+            if answer is None or (early and not self._ripens(answer)):
+                continue
+            self._drop(name)
             if isinstance(answer, Held):
                 self.held[name] = answer
                 continue
+            answer = self._said_if_drawn(answer, early=early)
             picks.append(answer)
             if isinstance(answer, Go):
                 free -= 1
                 self._limits.planned(answer.task, answer.start.ranked)
-                self.resuming.pop(pending.id.casefold(), None)
-                self.tried.pop(pending.id.casefold(), None)
+                self.resuming.pop(answer.pending.id.casefold(), None)
+                self.tried.pop(answer.pending.id.casefold(), None)
                 counts[answer.start.name] = counts.get(answer.start.name, 0) + 1
                 self.conflicts[answer.task.id.casefold()] = tuple(map(str.casefold, answer.task.conflicts_with))
                 statuses = self._intake.statuses() if answer.task.conflicts_with else statuses
         return picks
+
+    def _turns(self, free: int) -> Iterator[tuple[str, bool]]:
+        """The queue in its order; where a window is about to lapse, first a look at the low-priority tasks that could use it up.
+
+        They go behind high priority, and behind what would use the same window anyway; if they find no room there, they have their
+        turn like any other.
+        """
+        queue = list(self._queue)
+        ripe = self._limits.ripe
+        medium = bisect.bisect_left(queue, _MEDIUM, key=_turn_of)
+        low = bisect.bisect_left(queue, _LOW, key=_turn_of)
+        if not ripe or medium == low or low == len(queue) or len(queue) <= free or self.table.strategy in _TAKING_TURNS:
+            return ((name, False) for _, name in queue)
+        same = [name for _, name in queue[medium:low][:_LOOKED_AT] if self._first_choice(name) in ripe]
+        drawn_on = [name for _, name in queue[low : low + _LOOKED_AT] if self._first_choice(name) is not None]
+        return chain(
+            ((name, False) for _, name in queue[:medium]),
+            ((name, False) for name in same),
+            ((name, True) for name in drawn_on),
+            ((name, False) for _, name in queue[medium:]),
+        )
+
+    def _first_choice(self, name: str) -> str | None:
+        """Where a queued task would go first; None where nowhere, or where it is a workflow."""
+        task = self._intake.tasks[name].task
+        choice = None if task is None or task.workflow is not None else self.route(task)
+        return choice.ranked[0].name if isinstance(choice, Choice) else None
+
+    def _ripens(self, answer: Go | Fail | Held) -> bool:
+        return isinstance(answer, Go) and answer.start.name in self._limits.ripe
+
+    def _said_if_drawn(self, pick: Go | Fail, *, early: bool) -> Go | Fail:
+        """A task that is drawn forward says so in the reason for where it runs."""
+        if isinstance(pick, Fail) or pick.task.priority is not Priority.LOW:
+            return pick
+        why = self._limits.drawn(pick.task, pick.start.ranked, early=early)
+        reason = f"{pick.start.reason}; {why}" if why else pick.start.reason
+        return replace(pick, start=replace(pick.start, reason=reason))
 
     def _judge(
         self,
@@ -227,11 +237,11 @@ class Dispatch:
         free: int,
         running: Mapping[str, int],
         statuses: Mapping[str, str],
-        full: set[int],
+        full: dict[int, Choice],
     ) -> Go | Fail | Held | None:
         """What becomes of one queued task; None leaves it in the queue for lack of a slot."""
-        task = pending.task
-        assert task is not None
+        assert pending.task is not None
+        task = self._limits.released(pending.task)
         now = time.time()
         barred = self._barred(pending, now)
         if barred is not None:
@@ -254,23 +264,24 @@ class Dispatch:
         )
 
     def _admitted(
-        self, pending: PendingTask, task: TaskSpec, choice: Choice, slots: Slots, full: set[int]
+        self, pending: PendingTask, task: TaskSpec, choice: Choice, slots: Slots, full: dict[int, Choice]
     ) -> Go | Held | None:
         """Where a task was at work it goes on there, unless a person lets it go elsewhere meanwhile."""
-        choice = _without(choice, self.tried.get(pending.id.casefold(), frozenset()))
+        on_limit = task.on_limit or OnLimit(self._config.on_limit)
+        choice = _without(choice, self.tried.get(pending.id.casefold(), frozenset()), on_limit)
         resuming = self.resuming.get(pending.id.casefold())
         here = going_on(choice, resuming)
         if id(here) in full:
             return None
         turn = going_on(self.drawn(choice, task), resuming)
         answer = self._admit(task, turn, slots)
-        if isinstance(answer, Hold) and here is not choice and answer.dearer:
+        if isinstance(answer, Hold) and here is not choice and (answer.dearer or task.on_limit is OnLimit.FALLBACK):
             turn = self.drawn(choice, task)
             answer = self._admit(task, turn, slots)
         if isinstance(answer, Start):
             if self._awaits_check(turn, answer):
                 return None
-            return Go(pending, task, turn, answer)
+            return Go(pending, task, self._there(turn), answer)
         return self._no_room(answer, here, full)
 
     def _admit(self, task: TaskSpec, choice: Choice, slots: Slots) -> Start | Hold:
@@ -280,15 +291,15 @@ class Dispatch:
             slots=slots,
             now=time.time(),
             on_limit=on_limit,
-            closed=lambda ranked: self._limits.closed(task, ranked, choice, on_limit),
+            closed=lambda ranked: self.away(ranked) or self._limits.closed(task, ranked, choice, on_limit),
         )
 
     @staticmethod
-    def _no_room(hold: Hold, choice: Choice, full: set[int]) -> Held | None:
+    def _no_room(hold: Hold, choice: Choice, full: dict[int, Choice]) -> Held | None:
         if hold.until is not None or hold.shut:
             look_at = time.time() + _LOOK_AGAIN_SECONDS if hold.until is None else None
             return Held(hold.reason, hold.until, choice=choice, look_at=look_at)
-        full.add(id(choice))
+        full[id(choice)] = choice  # kept, so that no other is given its id
         return None
 
     def _awaits_check(self, choice: Choice, start: Start) -> bool:
@@ -307,6 +318,9 @@ class Dispatch:
             return _seems_secret(pending, pending.finding)
         if pending.in_head and self._config.tasks_from_git == "hold" and not self._is_released(pending):
             return Held(f"it came with git and tasks_from_git is hold: `brain release {pending.id}` lets it run")
+        if pending.in_head and self._intake.is_rebasing:
+            why = "it is in git, and a rebase is in progress that could not go on without it: it starts when that has ended"
+            return Held(why, now + _LOOK_AGAIN_SECONDS)
         until = self.pauses.get(pending.id.casefold())
         if until is not None and until > now:
             return Held("waits before its next attempt", until)
@@ -334,21 +348,47 @@ class Dispatch:
             tokens,
         )
         found = self._routes.get(key)
-        if found is None or self.table.strategy in (Strategy.ROUND_ROBIN, Strategy.LEAST_LOADED):
+        if found is None or self.table.strategy in _TAKING_TURNS:
             self._turn += 1
             candidates = self._registry.candidates({})
-            found = route(
-                task,
-                candidates,
-                self.table,
-                prompt_tokens=tokens,
-                policy=routing_policy(self._config),
-                turn=self._turn,
-                lessons={} if self._past is None else self._past.lessons(candidates, task, self.table),
-                learn=Learn(self._config.learn),
-            )
+            found = self._unpaid(task, candidates, tokens, self._chosen(task, candidates, tokens))
             self._routes[key] = found
         return found
+
+    def _chosen(self, task: TaskSpec, candidates: Sequence[Candidate], tokens: int | None) -> Choice | Nobody:
+        return route(
+            task,
+            candidates,
+            self.table,
+            prompt_tokens=tokens,
+            policy=routing_policy(self._config),
+            turn=self._turn,
+            lessons={} if self._past is None else self._past.lessons(candidates, task, self.table),
+            learn=Learn(self._config.learn),
+        )
+
+    def _unpaid(
+        self, task: TaskSpec, candidates: Sequence[Candidate], tokens: int | None, found: Choice | Nobody
+    ) -> Choice | Nobody:
+        """The choice, with those in it that would do the task for nothing and only cannot work now: a login that has expired in the
+        night must not send a queue to a paid interface. That such a one has worked here before tells it from one never set up."""
+        if self._past is None or isinstance(found, Nobody) or found.ranked[0].tier not in _DEAR:
+            return found
+        served = [replace(one, usable=one.usable or self._past.has_served(one.spec.name)) for one in candidates]
+        hoped = found if served == list(candidates) else self._chosen(task, served, tokens)
+        return hoped if isinstance(hoped, Choice) and hoped.ranked[0].rung < found.ranked[0].rung else found
+
+    def _there(self, choice: Choice) -> Choice:
+        """The choice without those that cannot work now."""
+        left = tuple(one for one in choice.ranked if self.away(one) is None)
+        return choice if len(left) == len(choice.ranked) else replace(choice, ranked=left)
+
+    def away(self, ranked: Ranked) -> Shut | None:
+        """Why one that is ranked cannot work now."""
+        entry = self._registry.entries.get(ranked.name)
+        if entry is None or entry.usable or entry.is_unchecked:
+            return None
+        return Shut(why=f"{entry.why_not} (it has worked here before, so nothing is paid for that unasked)")
 
     def drawn(self, choice: Choice, task: TaskSpec) -> Choice:
         """What `route` left open, ordered for this very task."""
@@ -382,10 +422,18 @@ class Dispatch:
                 del self._queue[index]
 
 
-def _without(choice: Choice, tried: frozenset[str]) -> Choice:
-    """The choice without the interfaces that have failed at this task, as long as others remain."""
-    left = tuple(one for one in choice.ranked if one.name not in tried)
-    return replace(choice, ranked=left) if tried and left else choice
+def _turn_of(key: _Key) -> int:
+    return key[0][0]
+
+
+def _without(choice: Choice, tried: frozenset[str], on_limit: OnLimit) -> Choice:
+    """The choice behind those that have failed at this task, as long as others remain in its reach: a failure of what costs nothing
+    must not make a paid interface the first choice."""
+    reach = tuple(within_reach(choice, on_limit=on_limit, tried=tried)) if tried else ()
+    if not reach:
+        return choice
+    rest = (one for one in choice.ranked if one not in reach and one.name not in tried)
+    return replace(choice, ranked=(*reach, *rest))
 
 
 def _seems_secret(pending: PendingTask, finding: str) -> Held:

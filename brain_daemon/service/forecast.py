@@ -16,9 +16,10 @@ from brain_daemon.policy.quotas import Reading, Use
 from brain_daemon.policy.routing import Choice, Ranked
 from brain_daemon.record.wording import dollars
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.dispatch import Dispatch, NoLimits
+from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.estimates import Estimates
 from brain_daemon.service.intake import Intake
+from brain_daemon.service.limits import NoLimits
 from brain_daemon.service.past import Past
 from brain_daemon.service.quotas import Quotas
 

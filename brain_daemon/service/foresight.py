@@ -11,9 +11,10 @@ from brain_daemon.policy.quotas import windows_of
 from brain_daemon.policy.routing import Choice
 from brain_daemon.record.wording import dollars
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.dispatch import Dispatch, NoLimits
+from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.estimates import NOTHING_SEEN, Guess, guess, kept
 from brain_daemon.service.intake import Intake
+from brain_daemon.service.limits import NoLimits
 from brain_daemon.service.past import Past
 
 

@@ -5,7 +5,9 @@
     slots      fewer after a rate limit, and near the end of a quota
     rates      requests and tokens a minute                         service/rate_limiter.py
     quotas     what the account has left, and the question at 90 %  service/quotas.py, service/near_limit.py
+    harvest    the person's part of them, and what would be lost    service/harvesting.py
     budgets    what the person set aside                            service/spending.py
+    releases   what a person lets one task do all the same          service/releases.py
 
 An interface that declares none of this costs a few look-ups. Before a start everything is taken together (`enter`): what another
 brain was faster with is a no there, and the task goes back. Failures: StorageError as those parts have it; nothing has started then.
@@ -17,26 +19,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from brain_daemon.model.attempt import Attempt, Decision
-from brain_daemon.model.interface import InterfaceSpec, InvokeKind, Tier
-from brain_daemon.model.outcome import Ended, Failed, FailureKind
+from brain_daemon.model.attempt import Attempt
+from brain_daemon.model.errors import StorageError
+from brain_daemon.model.interface import InterfaceSpec, Tier
+from brain_daemon.model.outcome import Ended, Failed, FailureKind, Succeeded
 from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import Shut
-from brain_daemon.policy.asking import Answer, AskFirst, GoPaid, Proceed, WaitUntil
+from brain_daemon.policy.asking import AskFirst, GoPaid, Proceed, Verdict, WaitUntil
 from brain_daemon.policy.buckets import Later
 from brain_daemon.policy.budgets import Allowed, Estimate, PriceUnknown, Stopped, UnknownPrice
 from brain_daemon.policy.quotas import ONE_MESSAGE, NoRoom, Reading, Use
 from brain_daemon.policy.routing import Choice, Ranked
-from brain_daemon.record.usage import FINDINGS, Finding, QuotaUse, findings_to
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.breakers import Breakers
 from brain_daemon.service.estimates import Estimates, Guess
-from brain_daemon.service.near_limit import ANSWERS, NearLimit, Silence
+from brain_daemon.service.findings import Findings
+from brain_daemon.service.harvesting import Harvest
+from brain_daemon.service.near_limit import NearLimit, silence_of
+from brain_daemon.service.past import SERVED
 from brain_daemon.service.quotas import Quotas
-from brain_daemon.service.rate_limiter import RateLimiter
+from brain_daemon.service.rate_limiter import RateLimiter, has_rate, rate_key
+from brain_daemon.service.releases import NO_TERMS, Opened, Releases
 from brain_daemon.service.slots import AdaptiveSlots, MemoryRoom
 from brain_daemon.service.spending import Spending
+from brain_daemon.store.rates import Ask
 
 _LOG = logging.getLogger("brain_daemon")
 _DEAR = frozenset({Tier.PAID, Tier.FALLBACK})
@@ -64,25 +71,23 @@ class Gate:
         self._brain = brain
         self._find = find
         self._quotas = Quotas(brain, specs)
-        self._questions = NearLimit(
-            brain.journal,
-            Silence(
-                threshold=config.quota_question_at,
-                default=ANSWERS.get(config.quota_default, Answer.WAIT),
-                after_seconds=config.quota_silence_seconds,
-            ),
+        self._questions = NearLimit(brain.journal, silence_of(config))
+        self._limiter = RateLimiter(brain)
+        self._spending = Spending(
+            brain.journal, config.budgets, UnknownPrice(config.unknown_price), acquired=self._limiter.acquired
         )
-        self._spending = Spending(brain.journal, config.budgets, UnknownPrice(config.unknown_price))
-        self._limiter = RateLimiter()
+        self._releases = Releases(brain.journal)
         self._breakers = Breakers(brain.journal)
         self._estimates = Estimates(brain.journal)
         self._slots = AdaptiveSlots(config.parallel)
+        self._harvest = Harvest(config, self._quotas.readings, lambda name: self.running().get(name, 0) > 0)
         self._memory = MemoryRoom(config.client_memory_bytes)
-        self._forced: set[str] = set()
+        self._opened = Opened()
         self._inline: set[str] = set()
+        self._served: set[str] = set()
         self._prices: dict[str, tuple[str, str]] = {}
         self._warned: dict[str, str] = {}
-        self._published = brain.journal.get(FINDINGS) or "{}"
+        self._findings = Findings(brain.journal)
         self._specs = specs
         self.running: Callable[[], Mapping[str, int]] = dict
 
@@ -96,14 +101,12 @@ class Gate:
     def close(self) -> None:
         """The daemon ends."""
         self._quotas.close()
+        self._close_rates()
         self._estimates.keep()
 
     def look(self) -> None:
         """The interfaces may have changed."""
         self._quotas.look()
-        for spec in self._specs():
-            if _has_rate(spec):
-                self._limiter.declare(self._rate_key(spec), spec.limits)
 
     def reconcile(self) -> None:
         """Settle what a dead daemon, or an attempt that outlived one, had taken."""
@@ -116,6 +119,7 @@ class Gate:
     def keep_house(self) -> None:
         """Now and then."""
         self._quotas.keep_house()
+        self._limiter.keep_house()
         self._estimates.keep()
 
     # before a start
@@ -124,35 +128,48 @@ class Gate:
         """A new look at the queue: figures are read anew, once each."""
         self._quotas.flush()
         self._quotas.begin()
+        self._limiter.begin()
+        self._opened.begin()
         self._questions.begin()
         self._spending.begin()
         self._breakers.begin()
         self._memory.begin(sum(self.running().values()))
         self._slots.begin()
-        for spec in self._specs():
-            if self._quotas.watches(spec):
-                self._bound_by_quota(spec)
+        watched = [spec for spec in self._specs() if self._quotas.watches(spec)]
+        for spec in watched:
+            self._bound_by_quota(spec)
+        self._harvest.begin(watched, time.time())
 
     @property
     def caps(self) -> Mapping[str, int]:
         """Slots of the interfaces that bear fewer now than they declare."""
         return self._slots.caps
 
+    @property
+    def ripe(self) -> Mapping[str, float]:
+        """When the window ends of each interface that low-priority tasks are drawn forward to, epoch seconds."""
+        return self._harvest.ends
+
+    def drawn(self, task: TaskSpec, ranked: Ranked, *, early: bool) -> str:
+        """Why a task that starts there is drawn forward; empty where it is not."""
+        return self._harvest.drawn(task, ranked, time.time(), early=early)
+
     def closed(self, task: TaskSpec, ranked: Ranked, choice: Choice, on_limit: OnLimit) -> Shut | None:
         """Why an interface with a free slot does not take this task now."""
         spec = self._find(ranked.name)
         if spec is None:
             return None
-        if task.id.casefold() in self._forced:
-            return self._memory.shut(spec)
         now = time.time()
-        return (
-            self._breakers.shut(spec.name, now)
-            or self._memory.shut(spec)
-            or self._over_rate(task, spec, ranked, now)
-            or self._over_quota(task, spec, ranked, now, asks=on_limit is OnLimit.ASK and _has_dearer(choice, ranked))
+        at_once = self._releases.of(task.id).at_once
+        asks = on_limit is OnLimit.ASK and _has_dearer(choice, ranked)
+        shut = (
+            self._memory.shut(spec)
+            or (None if at_once else self._limited(task, spec, ranked, now, asks=asks))
             or self._over_budget(task, spec, ranked)
         )
+        if shut is None:
+            self._note_release(task, spec, ranked, choice, now)
+        return shut
 
     def planned(self, task: TaskSpec, ranked: Ranked) -> None:
         """A task was chosen for an interface: until `enter` it counts here."""
@@ -161,20 +178,23 @@ class Gate:
             return
         self._breakers.planned(spec.name)
         self._memory.planned(spec)
+        self._limiter.goes(task.id)
         if self._quotas.watches(spec):
             self._quotas.plan(spec, self._need(task, spec, ranked.model))
+        if has_rate(spec):
+            self._limiter.planned(self._rate_ask(task, spec, ranked.model))
         if self._spending.concerns(task):
             self._spending.plan(task, spec, self._estimate(task, spec, ranked.model))
 
     def enter(self, entrants: Sequence[Entrant]) -> dict[str, Shut]:
         """Take what these attempts need, durably where it must outlive a crash; by attempt id what has no room after all."""
-        refused = {one.attempt.attempt_id: shut for one in entrants if (shut := self._take_rate(one)) is not None}
+        refused = self._take_rates([one for one in entrants if has_rate(one.spec)])
         wanted = [one for one in entrants if one.attempt.attempt_id not in refused]
         asked = [
             (
                 one.spec,
                 self._quotas.reservation(one.spec, one.attempt, self._need(one.task, one.spec, one.attempt.model)),
-                one.task.id.casefold() in self._forced,
+                self._releases.of(one.task.id).at_once,
             )
             for one in wanted
             if self._quotas.watches(one.spec)
@@ -189,10 +209,10 @@ class Gate:
 
     def reserved(self, entrant: Entrant) -> Attempt:
         """The attempt with what it may cost, which counts from now on."""
-        task, spec = entrant.task, entrant.spec
+        task, spec, attempt = entrant.task, entrant.spec, self._opened.marked(self._harvest.marked(entrant.attempt))
         if not self._spending.concerns(task):
-            return entrant.attempt
-        return self._spending.started(entrant.attempt, task, spec, self._estimate(task, spec, entrant.attempt.model))
+            return attempt
+        return self._spending.started(attempt, task, spec, self._estimate(task, spec, attempt.model))
 
     def given_back(self, attempt: Attempt) -> None:
         """An attempt that entered has not started."""
@@ -207,31 +227,35 @@ class Gate:
         """Its worker tries the same once more at once: a failure that may pass says nothing of the interface yet."""
         self._inline.add(attempt_id)
 
-    def force(self, task_id: str) -> None:
-        """A person lets this task start whatever the limits say."""
-        self._forced.add(task_id.casefold())
+    def released(self, task: TaskSpec) -> TaskSpec:
+        """The task with what a person lets it do."""
+        return self._releases.applied(task)
+
+    def look_at_releases(self) -> None:
+        """A person may have released a task."""
+        self._releases.look()
 
     # after an end
 
     def ended(self, attempt: Attempt, task: TaskSpec | None) -> bool:
         """An outcome is durable; whether tasks that are held may find room now, or room was lost."""
         self._memory.ended(attempt.attempt_id)
+        self._releases.ended(attempt)
         spec = self._find(attempt.interface or "")
         ended = attempt.ended
         if spec is None or ended is None or attempt.started_at is None:
             return False
-        if attempt.decision is not Decision.AGAIN:
-            self._forced.discard(attempt.task_id.casefold())
         now = time.time()
         changed = self._note_breaker(spec, attempt, ended, now)
         self._slots.ended(spec, attempt, now)
         self._quotas.ended(spec, attempt, ended)
         self._spending.ended(attempt, ended)
         if task is not None:
-            if _has_rate(spec):
-                guessed = self._rate_tokens(task, spec, attempt.model)
-                self._limiter.correct(self._rate_key(spec), ended.usage.total_tokens - guessed, task.id)
+            if has_rate(spec):
+                asked = self._rate_ask(task, spec, attempt.model)
+                self._limiter.correct(asked, ended.usage.total_tokens - asked.tokens)
             self._estimates.learn(task.text, spec, ended.usage)
+        self._note_served(spec, ended)
         return changed
 
     def vouched(self, name: str) -> bool:
@@ -270,36 +294,25 @@ class Gate:
         return bool(gone)
 
     def warnings(self) -> tuple[str, ...]:
-        """What is to be said of budgets."""
-        return tuple(self._warned.values())
+        """What is to be said of budgets, and of windows that tasks are drawn forward to."""
+        return (*self._warned.values(), *self._harvest.notices())
 
     # for pages and commands
 
     def publish(self) -> None:
         """Keep what is found of each interface in the journal, for pages and for commands in other processes."""
-        words = self._breakers.words()
-        told = findings_to(
-            {
-                spec.name: Finding(
-                    breaker=words.get(spec.name, ("closed", ""))[0],
-                    why=words.get(spec.name, ("closed", ""))[1],
-                    slots=self.caps.get(spec.name),
-                    quotas=tuple(map(_use_of, self._quotas.readings(spec))),
-                )
-                for spec in self._specs()
-                if spec.name in words or spec.name in self.caps or self._quotas.watches(spec)
-            }
-        )
-        if told != self._published:
-            self._published = told
-            self._brain.journal.set(FINDINGS, told)
-
-    def try_acquire(self, spec: InterfaceSpec, tokens: int, task_id: str | None = None) -> Later | None:
-        """Take from the rates for somebody who calls by himself; None is granted."""
-        found = self._limiter.try_acquire(self._rate_key(spec), tokens=tokens, task_id=task_id)
-        return found if isinstance(found, Later) else None
+        self._findings.keep(self._specs(), words=self._breakers.words(), caps=self.caps, read=self._quotas.readings)
+        self._harvest.keep(self._brain.journal)
 
     # each of the limits
+
+    def _limited(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, now: float, *, asks: bool) -> Shut | None:
+        """What a task waits for until a time, or an answer."""
+        return (
+            self._breakers.shut(spec.name, now)
+            or self._over_rate(task, spec, ranked, now)
+            or self._over_quota(task, spec, ranked, now, asks=asks)
+        )
 
     def _is_near(self, spec: InterfaceSpec | None, label: str) -> bool:
         at = self._brain.config.quota_question_at
@@ -321,26 +334,40 @@ class Gate:
             return False
         return self._breakers.ended(spec.name, attempt.attempt_id, ended.outcome, now)
 
+    def _note_served(self, spec: InterfaceSpec, ended: Ended) -> None:
+        """Whoever has worked here for nothing is waited for rather than paid for (service/dispatch.py)."""
+        if isinstance(ended.outcome, Succeeded) and spec.cost.tier not in _DEAR and spec.name not in self._served:
+            self._brain.journal.set(SERVED + spec.name, "yes")
+            self._served.add(spec.name)
+
     def _over_rate(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, now: float) -> Shut | None:
-        if not _has_rate(spec):
+        if not has_rate(spec):
             return None
-        wait = self._limiter.wait_seconds(self._rate_key(spec), tokens=self._rate_tokens(task, spec, ranked.model))
-        if wait <= 0:
-            return None
-        which = "requests" if spec.limits.tokens_per_minute is None else "requests or tokens"
-        return Shut(why=f"{which} a minute used up", until=now + wait)
+        later = self._limiter.foreseen(self._rate_ask(task, spec, ranked.model))
+        return None if later is None else Shut(why=later.why, until=now + later.wait_seconds)
 
-    def _take_rate(self, one: Entrant) -> Shut | None:
-        if not _has_rate(one.spec):
-            return None
-        tokens = self._rate_tokens(one.task, one.spec, one.attempt.model)
-        later = self.try_acquire(one.spec, tokens, one.task.id)
-        if later is None or one.task.id.casefold() in self._forced:
-            return None
-        return Shut(why=later.why, until=time.time() + later.wait_seconds)
+    def _take_rates(self, entrants: Sequence[Entrant]) -> dict[str, Shut]:
+        asks = [
+            (self._rate_ask(one.task, one.spec, one.attempt.model), self._releases.of(one.task.id).at_once)
+            for one in entrants
+        ]
+        now = time.time()
+        return {
+            one.attempt.attempt_id: Shut(why=found.why, until=now + found.wait_seconds)
+            for one, found in zip(entrants, self._limiter.take(asks), strict=True)
+            if isinstance(found, Later)
+        }
 
-    def _rate_tokens(self, task: TaskSpec, spec: InterfaceSpec, model: str | None) -> int:
-        return 0 if spec.limits.tokens_per_minute is None else self._guess(task, spec, model).tokens
+    def _rate_ask(self, task: TaskSpec, spec: InterfaceSpec, model: str | None) -> Ask:
+        tokens = 0 if spec.limits.tokens_per_minute is None else self._guess(task, spec, model).tokens
+        key = rate_key(self._quotas.key(spec), spec.limits)
+        return self._limiter.ask(key, spec.limits, tokens=tokens, task_id=task.id)
+
+    def _close_rates(self) -> None:
+        try:
+            self._limiter.close()
+        except StorageError as error:
+            _LOG.error("the rates are not written", extra={"action": "rates", "error": str(error)})
 
     def _over_quota(
         self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, now: float, *, asks: bool
@@ -350,7 +377,10 @@ class Gate:
             return None
         key = self._quotas.key(spec)
         need = self._need(task, spec, ranked.model)
-        verdict = self._questions.verdict(key, readings, need, now)
+        kept = self._harvest.shut(task, spec, need, now)
+        if kept is not None:
+            return kept
+        verdict = self._near_limit(task, ranked, spec, readings, need, now)
         match verdict:
             case Proceed():
                 return None
@@ -362,12 +392,31 @@ class Gate:
                 silence_ends_at = verdict.silence_ends_at or self._questions.silence_would_end(now)
                 ends = [at for at in (verdict.until, silence_ends_at) if at is not None]
                 why = f"{verdict.why}: you are asked first (`brain questions`)"
-                return Shut(why=why, until=min(ends, default=None))
+                until = self._harvest.looks_again(task, spec, min(ends, default=None), now)
+                return Shut(why=why, until=until)
             case WaitUntil(why=why, until=until):
                 full = next((one for one in readings if not one.fits(need)), None)
                 if asks and full is not None and not self._questions.is_answered(key, full.quota.label, now):
                     self._questions.want(key, spec.name, full, why)
-                return Shut(why=why, until=until)
+                return Shut(why=why, until=self._harvest.looks_again(task, spec, until, now))
+
+    def _near_limit(
+        self, task: TaskSpec, ranked: Ranked, spec: InterfaceSpec, readings: Sequence[Reading], need: Use, now: float
+    ) -> Verdict:
+        """The verdict on these quotas; of what would lapse unused a low-priority task may have the rest, unless the person said no."""
+        key = self._quotas.key(spec)
+        verdict = self._questions.verdict(key, readings, need, now)
+        if isinstance(verdict, Proceed):
+            return verdict
+        unasked = self._harvest.unasked(task, ranked, spec, need, now)
+        passed = [label for label in unasked if not self._questions.is_answered(key, label, now)]
+        if not passed:
+            return verdict
+        asked = [one for one in readings if one.quota.label not in passed]
+        verdict = self._questions.verdict(key, asked, need, now)
+        if isinstance(verdict, Proceed):
+            self._harvest.passed(task, spec, passed[0])
+        return verdict
 
     def _over_budget(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked) -> Shut | None:
         if not self._spending.concerns(task):
@@ -376,8 +425,9 @@ class Gate:
             task,
             spec,
             self._estimate(task, spec, ranked.model),
-            streams=spec.invoke.kind is InvokeKind.HTTP,
+            streams=spec.streams,
             asks=inquiries.price_answer(self._brain.journal, spec.name) != "allow",
+            own_only=self._releases.of(task.id).budget,
         )
         match verdict:
             case Allowed(warnings=warnings):
@@ -413,18 +463,32 @@ class Gate:
     def _guess(self, task: TaskSpec, spec: InterfaceSpec, model: str | None) -> Guess:
         return self._estimates.of(task.text, spec, model)
 
-    def _rate_key(self, spec: InterfaceSpec) -> str:
-        """Interfaces of one account share a rate where they declare the same."""
-        limits = spec.limits
-        return f"{self._quotas.key(spec)} {limits.requests_per_minute} {limits.tokens_per_minute}"
+    # what a person has released
 
+    def _note_release(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, choice: Choice, now: float) -> None:
+        """Remember what a release has opened here, for the record of the attempt that may start."""
+        terms = self._releases.of(task.id)
+        if terms == NO_TERMS:
+            return
+        self._opened.note(
+            task.id,
+            ranked.name,
+            terms,
+            waits=self._would_wait(task, spec, ranked, now) if terms.at_once else None,
+            is_dearer=ranked.tier in _DEAR and ranked.rung > choice.ranked[0].rung,
+        )
 
-def _use_of(reading: Reading) -> QuotaUse:
-    return QuotaUse(quota=reading.quota.label, share=reading.share, resets_at=reading.resets_at)
-
-
-def _has_rate(spec: InterfaceSpec) -> bool:
-    return spec.limits.requests_per_minute is not None or spec.limits.tokens_per_minute is not None
+    def _would_wait(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, now: float) -> str | None:
+        """Why a task that a person released would have waited; nothing is asked or noted for it."""
+        shut = self._breakers.shut(spec.name, now)
+        if shut is not None:
+            return shut.why
+        later = self._limiter.room(self._rate_ask(task, spec, ranked.model)) if has_rate(spec) else None
+        if later is not None:
+            return later.why
+        readings = self._quotas.readings(spec)
+        verdict = self._questions.verdict(self._quotas.key(spec), readings, self._need(task, spec, ranked.model), now)
+        return None if isinstance(verdict, Proceed) else verdict.why
 
 
 def _has_dearer(choice: Choice, ranked: Ranked) -> bool:

@@ -4,6 +4,7 @@ Hints come from file events; `scan` finds what they missed. What is kept here is
 at the file again.
 """
 
+import logging
 import os
 import time
 from collections import ChainMap
@@ -21,6 +22,7 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.store.layout import is_task_name
 from brain_daemon.store.queue import Gone, Seen, Signature, Unreadable, look, names, peek
 
+_LOG = logging.getLogger("brain_daemon")
 _QUICK_LOOK_SECONDS = 0.005
 
 
@@ -67,10 +69,11 @@ class _Statuses(Mapping[str, str]):
 
 
 class Intake:
-    """The picture of pending/. Not for several threads."""
+    """The picture of pending/. `whole` are names of files that nobody writes to any more. Not for several threads."""
 
-    def __init__(self, brain: Brain, redactor: Redactor) -> None:
+    def __init__(self, brain: Brain, redactor: Redactor, whole: Container[str] = ()) -> None:
         self._brain = brain
+        self._whole = whole
         self.redactor = redactor
         self._limits = ParseLimits(file_bytes=brain.config.task_bytes)
         self.vocabulary: Vocabulary | None = None
@@ -108,6 +111,12 @@ class Intake:
         """A hint that a file is being written: it counts as whole after a quiet time."""
         if is_task_name(name) and name not in self.tasks:
             self._unsettled.setdefault(name, (time.monotonic() + self._brain.config.settle_seconds, None))
+
+    @property
+    def is_rebasing(self) -> bool:
+        """Whether the person is in a rebase now."""
+        repository = self._brain.repository
+        return repository is not None and repository.is_rebasing()
 
     def knows(self, name: str) -> bool:
         """Whether a file is in the picture, be it as one that is declined or not settled yet."""
@@ -193,7 +202,7 @@ class Intake:
         if name in self.declined:
             # What it was declined for may be gone, unless that stands in the file itself.
             return not (name in self._unfit and self.declined[name][0] == found)
-        if isinstance(found, Signature):
+        if isinstance(found, Signature) and name not in self._whole:
             age = time.time() - found.modified_at
             if 0 <= age < self._brain.config.settle_seconds:
                 self._unsettled[name] = (time.monotonic() + self._brain.config.settle_seconds - age, found)
@@ -240,7 +249,12 @@ class Intake:
         if origin is CameBy.UNDECIDED:
             self._unsettled[seen.name] = (time.monotonic() + _QUICK_LOOK_SECONDS, seen.signature)
             return False
-        pending = self.parse(seen, in_head=origin is CameBy.GIT)
+        try:
+            pending = self.parse(seen, in_head=origin is CameBy.GIT)
+        except Exception as error:  # noqa: BLE001 - a fault of ours that one file brings out must not end the daemon at each start
+            _LOG.exception("a pending file could not be read", extra={"action": "intake", "file": seen.name})
+            self._decline(seen, f"brings out a fault of this program ({type(error).__name__}; its log has the rest)")
+            return True
         if pending.task is not None and pending.task.draft:
             self._decline(seen, "is a draft; `status: ready` lets it start")
             return True
@@ -348,3 +362,15 @@ def original_of(data: bytes) -> tuple[bytes, bool]:
 def _recorded_id(seen: Seen) -> str | None:
     """The id under which a recorded file ran: its name in completed/ or failed/ was that id."""
     return seen.name.removesuffix(".md")
+
+
+def explain(fault: Rejection) -> str:
+    """A rejection in words: the line, the field, what was found and what is allowed."""
+    place = [f"line {fault.line}"] if fault.line else []
+    place += [f"field {fault.field}"] if fault.field else []
+    lines = [(", ".join(place) + ": " if place else "") + fault.message]
+    if fault.found is not None:
+        lines.append(f"Found: {fault.found}")
+    if fault.allowed is not None:
+        lines.append(f"Allowed: {fault.allowed}")
+    return "\n".join(lines)

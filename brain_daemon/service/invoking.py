@@ -2,6 +2,7 @@
 
     compose    the prompt, with its context
     invoke     the adapter makes the call and says how it ended
+    spawned    the tasks it left become its children; a task that waits for them is not proved yet
     verify     the task's own proof, where it has one
     redact     secrets leave the raw output and the files that are kept
     asked      a question it left goes before what it says it did
@@ -15,9 +16,11 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 from brain_daemon.adapters.base import Adapter, Charged, Invocation
 from brain_daemon.adapters.process import Command, run
+from brain_daemon.memory.context import Composed
 from brain_daemon.model.errors import StorageError
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import FREE, Ended, Failed, FailureKind, Succeeded
@@ -26,8 +29,10 @@ from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.charging import charged_so_far, left_of_budget
 from brain_daemon.record.wording import utc
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.children import LIST, Children, Results, waiting_words
 from brain_daemon.service.job import Job
-from brain_daemon.service.prompting import Prompter, sent
+from brain_daemon.service.prompting import Prompter, prompt_tokens, sent
+from brain_daemon.service.spawning import Spawner
 from brain_daemon.store.tokens import token_of
 from brain_daemon.workspace.asking import collect_questions
 from brain_daemon.workspace.scratch import collect_out
@@ -41,11 +46,19 @@ class Invoker:
     """Makes the calls of one daemon. `prompter` says what is sent; `redactor` follows the secrets of now."""
 
     def __init__(
-        self, brain: Brain, adapters: Mapping[InvokeKind, Adapter], redactor: Redactor, prompter: Prompter
+        self,
+        brain: Brain,
+        adapters: Mapping[InvokeKind, Adapter],
+        redactor: Redactor,
+        prompter: Prompter,
+        spawner: Spawner,
+        children: Children,
     ) -> None:
         self._brain = brain
         self._adapters = adapters
         self._prompter = prompter
+        self._spawner = spawner
+        self._children = children
         self.redactor = redactor
 
     def argv(self, job: Job, spec: InterfaceSpec) -> tuple[str, ...]:
@@ -55,14 +68,19 @@ class Invoker:
     async def invoke(self, job: Job, spec: InterfaceSpec) -> Ended:
         """Make the call of the job's present attempt. Raises HandoffMissing before anything is sent; StorageError."""
         composed = await self._prompter.compose(job.task, spec)
-        invocation = replace(self._invocation(job, spec), prompt=sent(job.task, composed, job.resume))
+        results = await self._children.results(job, prompt_tokens(spec) // 2)
+        invocation = replace(self._invocation(job, spec), prompt=_prompt(job, composed, results))
         if _lacks_workspace(job.task, invocation.workspace):
             return not_begun(
                 FailureKind.PERMANENT,
                 f"its workspace {invocation.workspace} is no folder: create it, or correct `workspace:`",
             )
         self._prompter.keep(invocation, composed, scratch=job.task.workspace == "scratch")
-        ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
+        if results is not None and job.task.workspace == "scratch":
+            invocation = self._with_results(invocation, results)
+        with self._spawner.watching(job, invocation):
+            ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
+        ended = await self._with_children(job, invocation, ended)
         if isinstance(ended.outcome, Succeeded) and job.task.verify:
             ended = await self._verified(job.task.verify, job.cancel, invocation, ended)
         if spec.invoke.kind in _SPEAKING or job.task.verify:
@@ -70,6 +88,24 @@ class Invoker:
         ended = self._as_asked(ended, invocation)
         kept, warnings = self._collect(job.task, invocation.workspace)
         return replace(ended, files=kept, warnings=(*job.notes, *composed.warnings, *ended.warnings, *warnings))
+
+    def _with_results(self, invocation: Invocation, results: Results) -> Invocation:
+        """Put what came of the children into the workspace; programs find it by a variable."""
+        for name, data in results.files.items():
+            self._brain.files.put(os.path.join(invocation.workspace, name), data, sync=False)
+        listed = os.path.join(invocation.workspace, LIST)
+        return replace(invocation, marks={**invocation.marks, "BRAIN_CHILDREN_FILE": listed})
+
+    async def _with_children(self, job: Job, invocation: Invocation, ended: Ended) -> Ended:
+        """Take up what an attempt that has ended by itself has spawned; one that waits for that has not succeeded yet."""
+        if not isinstance(ended.outcome, Succeeded | Failed):
+            return ended
+        refused = await self._spawner.collect(job, invocation)
+        ended = replace(ended, warnings=(*ended.warnings, *refused))
+        waits_for = self._spawner.unreported(job) if job.task.wait_for_children else ()
+        if not (waits_for and isinstance(ended.outcome, Succeeded)):
+            return ended
+        return replace(ended, outcome=Failed(kind=FailureKind.WAITING, message=waiting_words(waits_for)))
 
     def _as_asked(self, ended: Ended, invocation: Invocation) -> Ended:
         """What it wants to know of a person goes before what it says it did; a cancel and a deadline go before both."""
@@ -118,8 +154,13 @@ class Invoker:
             answer=resume.answer if resume else None,
             marks=_marks(job, layout.attempt(attempt_id), timeout),
             token=self._token(attempt_id),
-            budget_usd=left_of_budget(task.budget_usd, job.history),
+            budget_usd=self._left(job),
         )
+
+    def _left(self, job: Job) -> Decimal | None:
+        """What the call may cost: what the task's children have been granted is theirs."""
+        left = left_of_budget(job.task.budget_usd, job.history)
+        return None if left is None else max(Decimal(0), left - self._spawner.granted_usd(job.task.id))
 
     def _token(self, attempt_id: str) -> str:
         """The attempt's proof of itself; a disk that does not let its key be made costs the agent `brain memory add`, no more."""
@@ -185,6 +226,16 @@ def _lacks_workspace(task: TaskSpec, workspace: str) -> bool:
 def _tail(path: str) -> str:
     with open(path, "rb") as handle:
         return handle.read()[-2000:].decode("utf-8", "replace")
+
+
+def _prompt(job: Job, composed: Composed, results: Results | None) -> str:
+    """What is sent, with what came of the children behind what the task itself is told."""
+    if results is None:
+        return sent(job.task, composed, job.resume)
+    if job.resume is None:
+        return composed.prompt_text.rstrip("\n") + results.text
+    resume = replace(job.resume, prompt=job.resume.prompt.rstrip("\n") + results.text)
+    return sent(job.task, composed, resume)
 
 
 def _marks(job: Job, folder: str, timeout_seconds: float) -> dict[str, str]:

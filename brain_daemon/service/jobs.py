@@ -12,9 +12,12 @@ from typing import Any
 
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.errors import BrainError, StorageError
+from brain_daemon.model.outcome import Reason
 from brain_daemon.model.task import TaskSpec
+from brain_daemon.policy.resuming import is_waiting
 from brain_daemon.policy.retry import Again, Ask, Finish, Park, Step
 from brain_daemon.service import inquiries
+from brain_daemon.service.actions import cancel_children
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.claiming import Claimer, Closed
 from brain_daemon.service.desk import Desk
@@ -137,6 +140,10 @@ class Jobs:
             with claims(self._brain.layout, _CLAIM_SECONDS):
                 return self._claimer.take(picks)
         finally:
+            if self._claimer.tried:
+                self._dispatch.tried |= self._claimer.tried
+                self._claimer.tried.clear()
+                self._rescan()
             for pick in picks:
                 if pick.pending.name in self._intake.tasks:
                     self._dispatch.changed(pick.pending.name)
@@ -211,9 +218,11 @@ class Jobs:
                 self._parking.add(job.attempt)
                 if self._gate.parked(job.task, job.ranked, job.choice):
                     self._record()
-                if until is None:
+                if until is None and not is_waiting(job.attempt):
                     asked = inquiries.asked(job.task.id, job.attempt.attempt_id, step.why)
                     inquiries.ask(self._brain.journal, asked)
                     self._record()
+            case Finish(reason=Reason.CANCELLED):
+                cancel_children(self._brain, job.task.id)
             case Finish():
                 return

@@ -64,6 +64,10 @@ def folders(paths: Iterable[str]) -> Iterator[Finding]:
         elif not os.path.isdir(path):
             wrong += 1
             yield Finding(Level.BAD, "folders", f"{path} is no folder.", "Move it away.")
+        elif os.statvfs(path).f_flag & os.ST_RDONLY:
+            fix = "Mount it for writing; until then `brain status`, `list`, `show` and `costs` work."
+            yield Finding(Level.BAD, "folders", f"{path} lies on a file system that may not be written.", fix)
+            return
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             wrong += 1
             owner = os.stat(path).st_uid

@@ -15,6 +15,7 @@ from brain_daemon.policy.asking import Answer, Asked, Proceed, Standing, Verdict
 from brain_daemon.policy.quotas import Reading, Use
 from brain_daemon.record.questions import Question, QuestionKind, question_id
 from brain_daemon.service import inquiries
+from brain_daemon.service.config import Config
 from brain_daemon.store.journal import Journal
 
 ANSWERS: Mapping[str, Answer] = {"go_on": Answer.HERE, "wait": Answer.WAIT, "paid": Answer.PAID}
@@ -31,6 +32,15 @@ class Silence:
     threshold: float
     default: Answer
     after_seconds: float | None
+
+
+def silence_of(config: Config) -> Silence:
+    """As the settings have it."""
+    return Silence(
+        threshold=config.quota_question_at,
+        default=ANSWERS.get(config.quota_default, Answer.WAIT),
+        after_seconds=config.quota_silence_seconds,
+    )
 
 
 class NearLimit:

@@ -27,6 +27,9 @@ from brain_daemon.store.queue import sign
 from brain_daemon.store.reading import read_regular
 
 MOST_ROWS = 20_000
+SERVED = "served."
+"""Before an interface's name the key in the journal that says: it has completed a task here."""
+
 LOOK_SECONDS = 3.0
 
 _MAX_RATINGS_BYTES = 16 << 20
@@ -47,6 +50,10 @@ class Past:
         self._made_of: tuple[object, ...] | None = None
         self._words: Mapping[str, Verdict] = {}
         self._due = 0.0
+
+    def has_served(self, name: str) -> bool:
+        """Whether an interface that costs nothing more has completed a task here."""
+        return self._brain.journal.get(SERVED + name) is not None
 
     def prefers(self, task: TaskSpec) -> Prefer:
         """What counts besides success for this task."""

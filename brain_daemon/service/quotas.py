@@ -38,6 +38,9 @@ from brain_daemon.service.config import user_state_path
 from brain_daemon.store.accounts import FILE_NAME, Accounts, Booking, Reservation
 
 _LOG = logging.getLogger("brain_daemon")
+DAEMON = "daemon"
+"""The claimant of what a daemon starts itself."""
+
 _REFUSED = ""
 _SAME_LOOK_SECONDS = 0.5
 
@@ -71,7 +74,12 @@ class Quotas:
                 _LOG.error("what was used is not booked", extra={"action": "quota", "error": str(error)})
             self._accounts.close()
 
-    def look(self) -> None:
+    @property
+    def is_new(self) -> bool:
+        """Whether this user has no accounts yet."""
+        return not os.path.exists(self._path)
+
+    def look(self, *, books: bool = True) -> None:
         """Follow the interfaces: open the accounts where one has a quota, and book what the ledger knows of it."""
         specs = list(self._specs())
         watched = {spec.name: self.key(spec) for spec in specs if _has_quota(spec)}
@@ -84,7 +92,8 @@ class Quotas:
                 if _REFUSED in reports:
                     self._refused.setdefault(self.key(spec), reports[_REFUSED].at)
         self._watched = watched
-        self._book([spec for spec in specs if spec.name in watched and spec.name not in self._booked])
+        if books:
+            self._book([spec for spec in specs if spec.name in watched and spec.name not in self._booked])
         self._readings.clear()
         self._planned.clear()
 
@@ -149,6 +158,20 @@ class Quotas:
             chain_id=attempt.lineage.chain,
         )
 
+    def grow(self, spec: InterfaceSpec, wanted: Reservation, *, settles: bool = False) -> NoRoom | None:
+        """An attempt comes to use so much in all of an interface: why that has no room. It counts durably from now on.
+
+        `settles`: nobody will say more of it, so it counts as used at once.
+        """
+        if spec.name not in self._watched:
+            return None
+        found = self._open().grow(wanted, self._quotas(spec))
+        if found is None and settles:
+            used = Booking(account=wanted.account, attempt_id=wanted.attempt_id, brain=wanted.brain, at=wanted.at)
+            self._open().settle([used])
+        self._readings.clear()
+        return found
+
     def release(self, spec: InterfaceSpec, attempt_id: str) -> None:
         """It has not started and will not."""
         if spec.name in self._watched:
@@ -181,14 +204,29 @@ class Quotas:
             attempt = self._brain.journal.attempt(one.attempt_id)
             if attempt is None:
                 self._accounts.release(one.account, one.attempt_id)
+            elif _acquired(attempt, one):
+                continue
             elif attempt.ended is not None:
                 self._accounts.settle([_booking(one.account, one.brain, attempt, attempt.ended)])
             elif attempt.state is AttemptState.RELEASED:
                 self._accounts.release(one.account, one.attempt_id)
+        self.settle_acquired()
+        self._readings.clear()
+
+    def settle_acquired(self) -> None:
+        """Settle what attempts were granted on request (`brain acquire`) and that have ended since."""
+        if self._accounts is None:
+            return
+        for one in self._accounts.reserved(self._brain.layout.state):
+            attempt = self._brain.journal.attempt(one.attempt_id)
+            is_over = attempt is not None and (attempt.ended is not None or attempt.state is AttemptState.RELEASED)
+            if attempt is not None and is_over and _acquired(attempt, one):
+                self._accounts.settle([_as_acquired(attempt, one, self._clock())])
         self._readings.clear()
 
     def keep_house(self) -> None:
         """Now and then: forget what is older than any window, and count what nobody will settle."""
+        self.settle_acquired()
         if self._accounts is not None:
             self._accounts.lapse()
             self._accounts.prune()
@@ -249,6 +287,17 @@ def _booking(key: str, brain: str, attempt: Attempt, ended: Ended) -> Booking:
         tokens=ended.usage.total_tokens if told else None,
         usd=ended.cost.usd,
     )
+
+
+def _acquired(attempt: Attempt, reserved: Reservation) -> bool:
+    """Whether it was reserved for what an agent asked for, and not for the attempt's own start."""
+    return attempt.claimant != DAEMON or reserved.interface != attempt.interface
+
+
+def _as_acquired(attempt: Attempt, reserved: Reservation, now: float) -> Booking:
+    """What was granted counts as used, whatever its attempt came to: it is all that is known of this interface's part."""
+    at = now if attempt.ended is None else attempt.ended.finished_at
+    return Booking(account=reserved.account, attempt_id=reserved.attempt_id, brain=reserved.brain, at=at)
 
 
 def _of_row(key: str, brain: str, row: CostRow) -> Booking:

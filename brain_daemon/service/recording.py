@@ -18,6 +18,8 @@ from brain_daemon.store.locks import recording
 
 _LOG = logging.getLogger("brain_daemon")
 _OWED_SECONDS = 2.0
+_LAST_TRIES = 3
+_LAST_PAUSE_SECONDS = 0.3
 _FAULT_SECONDS = 5.0
 _IDLE_SECONDS = 30.0
 # Of the time between two groups, where nothing else is about to end.
@@ -199,7 +201,7 @@ class RecorderThread:
         try:
             while self._await_filed(recorder):
                 self._commit_all(recorder)
-            self._commit_all(recorder)
+            self._commit_the_last(recorder)
             recorder.keep_house(now=True)
             with self._lock:
                 self.busy = False
@@ -215,16 +217,27 @@ class RecorderThread:
             self._filed = False
             return not self._files_done
 
-    def _commit_all(self, recorder: Recorder) -> None:
+    def _commit_the_last(self, recorder: Recorder) -> None:
+        """Nobody comes after this to try again but the next daemon: an error that passes is given time to pass."""
+        for _ in range(_LAST_TRIES):
+            if self._commit_all(recorder):
+                return
+            time.sleep(_LAST_PAUSE_SECONDS)
+
+    def _commit_all(self, recorder: Recorder) -> bool:
+        """Commit until nothing is left; whether nothing went wrong."""
+        fault: BrainError | OSError | None = None
         try:
             while recorder.commit():
                 self._on_settled()
             recorder.keep_house()
         except (BrainError, OSError) as error:
+            fault = error
             self._failed("committing", error)
         with self._lock:
             self.busy = bool(self._waiting or self._asked or self._filed)
         self._on_settled()
+        return fault is None
 
     def _failed(self, doing: str, error: BaseException) -> None:
         self.fault = str(error)

@@ -9,6 +9,7 @@ recording lock meanwhile. Cut short, it is done again.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ from brain_daemon.store.locks import recording, running_daemon
 
 _STATUSES = ("completed", "failed")
 _ARCHIVE = "archive"
+_MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +86,16 @@ def recorded_paths(layout: Layout) -> Iterator[tuple[str, str]]:
 
 def read_recorded(layout: Layout, status: str, path: str) -> Recorded:
     """Read one; what cannot be read is its `fault`. FileNotFoundError if it has just been moved away."""
-    with open(path, "rb") as handle:
-        data = handle.read()
+    known = os.lstat(path)
     stem = os.path.basename(path)[: -len(".md")]
+    if not stat.S_ISREG(known.st_mode):
+        why = "it is not a regular file, so it is no record of ours: move it away."
+        return Recorded(task_id=stem, status=status, path=layout.relative(path), data=b"", fault=why)
+    data = b""
+    # What was too large for a task was never read, and has its result beside it.
+    if known.st_size <= _MAX_BYTES:
+        with open(path, "rb") as handle:
+            data = handle.read()
     beside = next((found for word in ("result", "error") if os.path.exists(found := f"{path[:-3]}.{word}.md")), None)
     values: dict[str, Any] = {}
     sha256 = fault = None

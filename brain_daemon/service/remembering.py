@@ -13,7 +13,7 @@ from brain_daemon.memory.context import Budget
 from brain_daemon.memory.notes import Author, put_note
 from brain_daemon.memory.pool import Hit, Pool
 from brain_daemon.memory.texts import Text
-from brain_daemon.memory.vectors import EmbeddingWish, Told, Vectors
+from brain_daemon.memory.vectors import EmbeddingWish, Told, Vectors, default_is_here
 from brain_daemon.model.errors import Refused, UserError
 from brain_daemon.model.ids import ATTEMPT_ID
 from brain_daemon.service.brain import Brain
@@ -97,17 +97,20 @@ def author_of(layout: Layout, environment: Mapping[str, str]) -> Author | None:
     return Author(task_id=task_id, attempt_id=attempt_id, chain=environment.get("BRAIN_CHAIN_ID") or None)
 
 
-def embedding_in_use(brain: Brain, seconds: float = 10.0) -> str:
-    """One sentence for `brain doctor`: which embedding, and why that one."""
-    vectors = Vectors(brain.layout, wish(brain.config), brain.config.environment, store="flat")
+def embedding_in_use(brain: Brain, seconds: float = 10.0) -> Told:
+    """Which embedding the settings lead to here, and why that one, as a child finds out that leaves Chroma alone.
+
+    Nothing is fetched for it: chroma's own model, where it is asked for and not on this machine yet, is said to be missing.
+    """
+    wanted = wish(brain.config)
+    if wanted.wanted == "chroma" and not default_is_here(brain.config.environment.get("HOME", "")):
+        return Told(why="chroma's own model is not on this machine yet; the daemon fetches it (80 MB) when it starts")
+    vectors = Vectors(brain.layout, wanted, brain.config.environment, store="flat")
     vectors.start()
     try:
         end = time.monotonic() + seconds
         while vectors.told.embedding is None and vectors.pending and time.monotonic() < end:
             time.sleep(0.02)
-        told = vectors.told
+        return vectors.told
     finally:
         vectors.stop()
-    if told.embedding is None:
-        return f"memory searches by words alone: {told.fault or told.why}."
-    return f"memory searches by words and by vectors of {told.embedding}: {told.why}."

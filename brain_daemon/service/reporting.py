@@ -23,6 +23,7 @@ from brain_daemon.record.report import Condition, Decision, Period, Report, Wind
 from brain_daemon.service import inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.daemon_log import LOGGER
+from brain_daemon.service.harvesting import HARVESTED
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
 
@@ -107,6 +108,7 @@ def decisions(journal: Journal, rows: Iterable[CostRow]) -> Sequence[Decision]:
                     by_table=routing.get("by_table"),
                     by_history=routing.get("by_history"),
                     overridden=bool(routing.get("overridden")) or claimant != "daemon",
+                    harvested=bool(routing.get(HARVESTED)),
                 )
             )
     return found

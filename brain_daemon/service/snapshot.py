@@ -19,10 +19,16 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from brain_daemon.model.outcome import FailureKind
+from brain_daemon.policy.breaker import HalfOpen, Open, from_json
 from brain_daemon.store.layout import Layout, is_task_name
+from brain_daemon.store.looking import address_to_read
 from brain_daemon.store.probe import lock_is_held
 from brain_daemon.store.queue import Seen, look
 from brain_daemon.store.template import shipped_hashes
+
+BREAKERS = "breakers"
+"""The key in the journal under which service/breakers.py keeps those that are not closed."""
 
 MAX_ACTIVE = 500
 MAX_ENDED = 10_000
@@ -91,6 +97,22 @@ class OpenQuestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerItem:
+    """The circuit breaker of an interface that is not closed: open or half-open, and why.
+
+    `since` and `until` are epoch seconds, of an open one; an `until` that has passed means that the next task tries it. None where its
+    check must pass first. `probe` is the attempt that tries it now.
+    """
+
+    interface: str
+    breaker: str
+    why: str
+    since: float | None = None
+    until: float | None = None
+    probe: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Today:
     """Since midnight UTC: tasks that ended, attempts, what is known of their cost and how many costs are not."""
 
@@ -115,6 +137,7 @@ class Snapshot:
     active: tuple[ActiveItem, ...] = ()
     held: tuple[HeldItem, ...] = ()
     questions: tuple[OpenQuestion, ...] = ()
+    breakers: tuple[BreakerItem, ...] = ()
     owed: int = 0
     why_owed: str | None = None
     today: Today = Today()
@@ -171,7 +194,7 @@ def reading(layout: Layout) -> Iterator[sqlite3.Connection | None]:
     if not os.path.exists(layout.journal):
         yield None
         return
-    address = "file:" + layout.journal.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro"
+    address = address_to_read(layout.journal)
     with closing(sqlite3.connect(address, uri=True, timeout=1.0, isolation_level=None)) as connection:
         yield connection
 
@@ -218,6 +241,7 @@ def _with_journal(
         ),
         held=(*waiting, *held),
         questions=_questions(journal),
+        breakers=tuple(_breakers(meta.get(BREAKERS))),
         owed=owed,
         why_owed=(meta.get("why_owed") or None) if owed else None,
         today=_today(journal, plain.at),
@@ -227,7 +251,8 @@ def _with_journal(
 def _newest(journal: sqlite3.Connection, name: str) -> dict[str, Any] | None:
     """The newest attempt of the task that owns this file in active/."""
     cursor = journal.execute(
-        "select state, number, interface, model, claimant, claimed_at, started_at, lease_until, decision, message, resume_at "
+        "select state, number, interface, model, claimant, claimed_at, started_at, lease_until, decision, message, resume_at, "
+        "case decision when 'park' then json_extract(ended, '$.outcome.kind') end as kind "
         "from attempts where task_id = ? order by number desc, rowid desc limit 1",
         (name.removesuffix(".md"),),
     )
@@ -276,7 +301,7 @@ def _asking(name: str, row: dict[str, Any]) -> HeldItem:
 
 
 def _parked(task_id: str, row: dict[str, Any]) -> HeldItem:
-    if row["resume_at"] is None:
+    if row["resume_at"] is None and row["kind"] != FailureKind.WAITING:
         return HeldItem(task_id=task_id, why="parked: it asked you something (`brain questions`)")
     return HeldItem(task_id=task_id, why=f"parked: {row['message']}", until=row["resume_at"])
 
@@ -318,6 +343,21 @@ def _questions(journal: sqlite3.Connection) -> tuple[OpenQuestion, ...]:
             )
         )
     return tuple(found)
+
+
+def _breakers(told: str | None) -> Iterator[BreakerItem]:
+    """Those that are not closed, as the daemon last left them."""
+    try:
+        states = json.loads(told or "{}")
+    except ValueError:
+        return
+    for name, document in sorted(states.items()) if isinstance(states, dict) else ():
+        match from_json(document if isinstance(document, dict) else {}):
+            case Open(why=why, since=since, until=until, by_check=by_check):
+                ends = None if by_check else until
+                yield BreakerItem(interface=name, breaker="open", why=why, since=since, until=ends)
+            case HalfOpen(why=why, probe=probe):
+                yield BreakerItem(interface=name, breaker="half-open", why=why, probe=probe)
 
 
 def _today(journal: sqlite3.Connection, now: float) -> Today:

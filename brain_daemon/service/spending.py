@@ -2,7 +2,9 @@
 
 The rules are policy/budgets.py's; days and months are UTC, like the ledger's. A running attempt stands with its estimate, which its
 attempt in the journal keeps (`routing.reserved_usd`), until its row replaces it. A row of unknown cost, as a crash leaves one, stands
-with that estimate too: sums may be too high, never too low (B15). Without budgets nothing is read or counted. Nothing fails here.
+with that estimate too: sums may be too high, never too low (B15). What agents were granted (`brain acquire`) stands until their
+attempt's row is there; rows that another process has added are found at the next look. Without budgets nothing is read or counted.
+Nothing fails here.
 """
 
 import time
@@ -12,10 +14,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from brain_daemon.model.attempt import Attempt
+from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import Ended
+from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.budgets import (
     Allowed,
@@ -31,13 +34,17 @@ from brain_daemon.policy.budgets import (
 )
 from brain_daemon.service.lineage import lineage_of
 from brain_daemon.store.journal import Journal
+from brain_daemon.store.rates import Acquired
 
 RESERVED = "reserved_usd"
 """The key in an attempt's `routing` under which its estimate in US dollars stands."""
 
+_RESERVED_TOKENS = "reserved_tokens"
+
 Names = Mapping[Scope, str]
 _Key = tuple[Scope, str, float]
 _ALLOWED = Allowed()
+_HAVE_ROWS = frozenset({AttemptState.RECORDED, AttemptState.COMMITTED})
 
 
 class Spending:
@@ -49,31 +56,60 @@ class Spending:
         budgets: Sequence[Budget],
         unknown: UnknownPrice,
         clock: Callable[[], float] = time.time,
+        acquired: Callable[[str | None], Sequence[Acquired]] = lambda _: (),
     ) -> None:
         self._journal = journal
         self._budgets = tuple(budgets)
         self._unknown = unknown
         self._clock = clock
+        self._acquired = acquired
         self._sums: dict[_Key, Amount] = defaultdict(Amount)
         self._running: dict[str, tuple[Names, Amount]] = {}
         self._planned: list[tuple[Names, Amount]] = []
-        if self._budgets:
-            self._read()
+        self._agents: list[tuple[Names, Amount]] = []
+        self._seen = 0
+        self.look_at_running()
+        self.begin()
+
+    def look_at_running(self) -> None:
+        """What the journal knows of attempts that are under way: another process's, or those that outlived their daemon."""
+        self._running.clear()
+        for attempt in self._journal.open_attempts() if self._budgets else ():
+            task = parse_task(attempt.name, attempt.spec)
+            reserved = Amount(usd=reserved_usd(attempt), tokens=_reserved_tokens(attempt))
+            if reserved != Amount() and isinstance(task, TaskSpec):
+                self._running[attempt.attempt_id] = (self._names_on(task, attempt.interface or ""), reserved)
 
     def begin(self) -> None:
         """A new look at the queue."""
         self._planned.clear()
+        if self._budgets:
+            self._read()
+            self._agents = list(self._granted())
 
     def concerns(self, task: TaskSpec) -> bool:
         """Whether any budget could."""
         return bool(self._budgets) or task.budget_usd is not None
 
-    def verdict(self, task: TaskSpec, spec: InterfaceSpec, estimate: Estimate, *, streams: bool, asks: bool) -> Verdict:
-        """Whether the task may start there; `asks` False: the person has allowed this interface without a known price."""
+    def verdict(
+        self,
+        task: TaskSpec,
+        spec: InterfaceSpec,
+        estimate: Estimate,
+        *,
+        streams: bool,
+        asks: bool,
+        own_only: bool = False,
+    ) -> Verdict:
+        """Whether the task may start there.
+
+        `asks` False: the person has allowed this interface without a known price. `own_only`: no budget but its own holds it up.
+        """
         if not self.concerns(task):
             return _ALLOWED
         names = self._names(task, spec)
-        pairs = [(budget, self._spent(budget, names)) for budget in applying(self._budgets, names)]
+        budgets = () if own_only else applying(self._budgets, names)
+        pairs = [(budget, self._spent(budget, names)) for budget in budgets]
         if task.budget_usd is not None:
             own = Budget(scope=Scope.TASK, name=task.id, usd=task.budget_usd, hard=True)
             pairs.append((own, self._spent_on(task)))
@@ -91,14 +127,15 @@ class Spending:
             return attempt
         self._running[attempt.attempt_id] = (self._names(task, spec), estimate.amount)
         told = "0" if estimate.usd is None else format(estimate.usd, "f")
-        return replace(attempt, routing={**(attempt.routing or {}), RESERVED: told})
+        tokens = {} if estimate.tokens is None else {_RESERVED_TOKENS: estimate.tokens}
+        return replace(attempt, routing={**(attempt.routing or {}), RESERVED: told, **tokens})
 
     def given_back(self, attempt_id: str) -> None:
         """It has not started."""
         self._running.pop(attempt_id, None)
 
     def ended(self, attempt: Attempt, ended: Ended) -> None:
-        """Its cost takes the place of its estimate."""
+        """Its cost takes the place of its estimate, and its row that of both."""
         found = self._running.pop(attempt.attempt_id, None)
         if found is None or not self._budgets:
             return
@@ -108,11 +145,17 @@ class Spending:
             tokens=ended.usage.total_tokens,
             unpriced=int(ended.cost.usd is None),
         )
-        self._add(names, used, ended.finished_at)
+        self._running[attempt.attempt_id] = (names, used)
 
     def _read(self) -> None:
-        """All rows there are: a chain or a type has no beginning."""
-        for row in map(CostRow.from_values, self._journal.outcomes()):
+        """The rows that have come since the last look; all there are at first, since a chain or a type has no beginning."""
+        newest = self._journal.newest_outcome()
+        if newest < self._seen:
+            self._sums.clear()
+            self._seen = 0
+        rows, self._seen = self._journal.outcomes_between(self._seen, newest), newest
+        for row in (CostRow.from_values(values) for _, values in rows):
+            self._running.pop(row.attempt_id, None)
             used = Amount(
                 usd=self._reserved(row.attempt_id) if row.cost_usd is None else row.cost_usd,
                 tokens=(row.input_tokens or 0) + (row.output_tokens or 0),
@@ -122,7 +165,19 @@ class Spending:
 
     def _reserved(self, attempt_id: str) -> Decimal:
         attempt = self._journal.attempt(attempt_id)
-        return reserved_usd(attempt) if attempt is not None else Decimal(0)
+        estimate = Decimal(0) if attempt is None else reserved_usd(attempt)
+        return max(estimate, sum((one.usd for one in self._acquired(attempt_id)), Decimal(0)))
+
+    def _granted(self) -> Iterator[tuple[Names, Amount]]:
+        """What agents were granted for attempts that have no row yet."""
+        for one in self._acquired(None):
+            attempt = self._journal.attempt(one.attempt_id)
+            if attempt is None or attempt.state in _HAVE_ROWS:
+                continue
+            task = parse_task(attempt.name, attempt.spec)
+            if isinstance(task, TaskSpec):
+                amount = Amount(usd=one.usd, tokens=one.tokens, unpriced=one.unpriced)
+                yield self._names_on(task, one.interface), amount
 
     def _add(self, names: Names, used: Amount, at: float) -> None:
         for budget in applying(self._budgets, names):
@@ -131,7 +186,7 @@ class Spending:
 
     def _spent(self, budget: Budget, names: Names) -> Amount:
         total = self._sums.get(_key(budget, self._clock()), Amount())
-        for others, amount in (*self._running.values(), *self._planned):
+        for others, amount in (*self._running.values(), *self._planned, *self._agents):
             if budget.scope in (Scope.DAY, Scope.MONTH) or _same(others.get(budget.scope), budget.name):
                 total = total.plus(amount)
         return total
@@ -140,12 +195,18 @@ class Spending:
         total = Amount()
         for one in self._journal.attempts_of(task.id):
             if one.ended is not None:
-                usd = reserved_usd(one) if one.ended.cost.usd is None else one.ended.cost.usd
+                usd = self._reserved(one.attempt_id) if one.ended.cost.usd is None else one.ended.cost.usd
                 total = total.plus(Amount(usd=usd, unpriced=int(one.ended.cost.usd is None)))
+                continue
+            for granted in self._acquired(one.attempt_id):
+                total = total.plus(Amount(usd=granted.usd, tokens=granted.tokens, unpriced=granted.unpriced))
         return total
 
     def _names(self, task: TaskSpec, spec: InterfaceSpec) -> Names:
-        names = {Scope.TASK: task.id, Scope.INTERFACE: spec.name, Scope.TYPE: task.type}
+        return self._names_on(task, spec.name)
+
+    def _names_on(self, task: TaskSpec, interface: str) -> Names:
+        names = {Scope.TASK: task.id, Scope.INTERFACE: interface, Scope.TYPE: task.type}
         if any(budget.scope is Scope.CHAIN for budget in self._budgets):
             chain = lineage_of(self._journal, task).chain
             return names if chain is None else {**names, Scope.CHAIN: chain}
@@ -158,6 +219,11 @@ def reserved_usd(attempt: Attempt) -> Decimal:
         return Decimal(str((attempt.routing or {}).get(RESERVED, 0)))
     except InvalidOperation:
         return Decimal(0)
+
+
+def _reserved_tokens(attempt: Attempt) -> int:
+    told = (attempt.routing or {}).get(_RESERVED_TOKENS, 0)
+    return told if isinstance(told, int) else 0
 
 
 def _names_of(row: CostRow) -> Iterator[tuple[Scope, str]]:

@@ -6,6 +6,7 @@ start finds the same question or a smaller one.
 
 import asyncio
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -14,22 +15,26 @@ from dataclasses import dataclass
 from brain_daemon.adapters import survivors
 from brain_daemon.adapters.remains import session_in
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.errors import Damaged
 from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import UNKNOWN_COST, Ended, Interrupted
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.recovery import AwaitEnd, DropTwin, Found, GiveBack, Interrupt, Leave, Repair, Restore, repair
-from brain_daemon.policy.resuming import is_parked
+from brain_daemon.policy.resuming import is_parked, is_waiting
 from brain_daemon.policy.retry import Again, Ask, Step, after, is_blameless
-from brain_daemon.service import inquiries
+from brain_daemon.service import delivery, inquiries
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import decided
-from brain_daemon.service.reindexing import recorded_paths
+from brain_daemon.service.intake import original_of
+from brain_daemon.service.reindexing import ledger_rows, recorded_paths
 from brain_daemon.store.journal import TaskRecord
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look, names
 
+_HELD = frozenset({AttemptState.CLAIMED, AttemptState.STARTING, AttemptState.ENDED})
+_LOG = logging.getLogger("brain_daemon")
 _UNKNOWN_TOKEN = "00000000"  # noqa: S105 - the random part of an attempt's id, and here there was none
 
 
@@ -63,6 +68,7 @@ class Recovery:
         self.remember_recorded()
         # An agent that has just moved its file has it on record only when it lets go of this lock.
         with claims(self._brain.layout):
+            delivery.finish(self._brain)
             recovered = self._repair_all()
         self._ask_again()
         return recovered
@@ -72,7 +78,7 @@ class Recovery:
         for one in self._brain.journal.newest_attempts():
             if one.decision is Decision.ASK:
                 question = inquiries.interrupted(one.task_id, one.attempt_id, one.message)
-            elif is_parked(one) and one.resume_at is None and one.answer is None:
+            elif is_parked(one) and one.resume_at is None and one.answer is None and not is_waiting(one):
                 question = inquiries.asked(one.task_id, one.attempt_id, one.message)
             else:
                 continue
@@ -80,6 +86,9 @@ class Recovery:
 
     def _repair_all(self) -> Recovered:
         newest = {attempt.task_id.casefold(): attempt for attempt in self._brain.journal.newest_attempts()}
+        for one in newest.values():
+            if one.state in _HELD and one.decision is not Decision.AGAIN:
+                self._take_again(one)
         active = {task_id.casefold(): task_id for task_id in self._queue.active_ids()}
         pending = self._pending_names() if active else {}
         repairs: dict[str, Repair] = {}
@@ -92,6 +101,18 @@ class Recovery:
             self._do(task_id, step, attempt, orphans)
         return Recovered(repairs, tuple(orphans))
 
+    def _take_again(self, attempt: Attempt) -> None:
+        """Repeat a claim that lost power has undone: its start may be durable before its rename is. The same bytes under the
+        same name are that file, and must not run a second time."""
+        seen = look(self._brain.layout.pending, attempt.name, self._brain.config.task_bytes)
+        data = seen.data if isinstance(seen, Seen) else None
+        if data is None or hashlib.sha256(original_of(data)[0]).hexdigest() != attempt.sha256:
+            return
+        if os.path.lexists(self._queue.active_path(attempt.task_id)):
+            self._brain.files.remove(os.path.join(self._brain.layout.pending, attempt.name))
+        else:
+            self._queue.claim(attempt.name, attempt.task_id)
+
     def remember_recorded(self) -> None:
         """Tasks that ended on another machine or before this journal: their files are the record."""
         known = self._brain.journal.ended_statuses()
@@ -102,6 +123,17 @@ class Recovery:
                 fresh.append(TaskRecord(task_id=task_id, status=status, path=self._brain.layout.relative(path)))
         if fresh:
             self._brain.journal.remember_ended(fresh)
+            self._remember_rows()
+
+    def _remember_rows(self) -> None:
+        """A clone, or a journal begun anew: what was spent stands in the ledger's text, and budgets and history ask the index."""
+        journal = self._brain.journal
+        if journal.newest_outcome() > 0:
+            return
+        try:
+            journal.add_outcomes([row.to_values() for row in ledger_rows(self._brain.layout)])
+        except Damaged as error:
+            _LOG.error("the ledger is not in the index", extra={"action": "start", "error": str(error)})
 
     def _pending_names(self) -> dict[str, list[str]]:
         """sha256 -> the names in pending/ with these bytes."""

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from enum import StrEnum
 from typing import Any
 
@@ -23,10 +23,11 @@ from brain_daemon.adapters.command import CommandAdapter
 from brain_daemon.adapters.file_drop import FileDropAdapter
 from brain_daemon.adapters.http import HttpAdapter
 from brain_daemon.adapters.human import HumanAdapter
+from brain_daemon.adapters.tokens import count
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.errors import Occupied, StorageError
-from brain_daemon.model.interface import InvokeKind
+from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import Failed, FailureKind, Outcome, Reason, Status
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.service import answering, leases
@@ -34,6 +35,7 @@ from brain_daemon.service.agents import in_flight
 from brain_daemon.service.asker import Asker
 from brain_daemon.service.board import BoardWriter
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.children import Children
 from brain_daemon.service.claiming import Claimer
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.disk import DiskWatch
@@ -51,6 +53,7 @@ from brain_daemon.service.pruning import prune
 from brain_daemon.service.recording import RecorderThread
 from brain_daemon.service.reporting import Reporter
 from brain_daemon.service.roster import Roster
+from brain_daemon.service.spawning import Spawner
 from brain_daemon.service.startup import Orphan, Recovery
 from brain_daemon.service.worker import Worker
 from brain_daemon.service.workflows import Workflows
@@ -76,11 +79,15 @@ class State(StrEnum):
 
 
 class Supervisor:
-    """One daemon on one brain. `once` works through what is there and ends."""
+    """One daemon on one brain. `once` works through what is there and ends.
 
-    def __init__(self, brain: Brain, *, once: bool = False) -> None:
+    Of `whole` names in pending/ the caller knows that nobody writes to them any more: they need no quiet time.
+    """
+
+    def __init__(self, brain: Brain, *, once: bool = False, whole: Collection[str] = ()) -> None:
         self._brain = brain
         self._once = once
+        self._whole = frozenset(whole)
         self._lock = BrainLock(brain.layout, brain.files)
         self._state = State.STARTING
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,8 +123,8 @@ class Supervisor:
         redactor = brain.redactor(registry)
         recovery = Recovery(brain, self._roster.find)
         recovered = await asyncio.to_thread(recovery.run)
-        self._intake = Intake(brain, redactor)
-        self._gate = Gate(brain, lambda: [entry.spec for entry in registry.entries.values()], self._roster.find)
+        self._intake = Intake(brain, redactor, self._whole)
+        self._gate = Gate(brain, self._specs, self._roster.find)
         self._gate.open()
         self._roster.vouched = self._on_vouched
         self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, Past(brain))
@@ -141,10 +148,12 @@ class Supervisor:
         self._desk = Desk(brain.journal, self._on_end)
         self._memory = MemoryKeeper(brain, lambda: self._jobs.running, self._recorder.keep, redactor.text)
         prompter = Prompter(brain, self._memory.pool)
-        self._invoker = Invoker(brain, self._adapters, redactor, prompter)
+        self._spawner = Spawner(brain, self._intake, self._specs, self._on_spawned)
+        children = Children(brain, self._spawner, self._memory.pool, lambda text: count(text).tokens)
+        self._invoker = Invoker(brain, self._adapters, redactor, prompter, self._spawner, children)
         self._worker = Worker(brain, self._desk, self._invoker, self._roster.find, self._gate)
         self._claimer = Claimer(brain, self._intake, self._worker)
-        self._parking = Parking(brain)
+        self._parking = Parking(brain, self._spawner.outstanding)
         self._parking.look()
         self._dispatch.resuming = self._parking.resuming
         self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
@@ -285,6 +294,8 @@ class Supervisor:
             dues.append(self._drain_until - now)
         if self._board.due is not None:
             dues.append(self._board.due - now)
+        if self._dispatch.workflows:
+            dues.append(0.0)
         if self._disk.is_faulty:
             return max(0.05, self._disk.pause_seconds)
         return max(0.0, min(dues))
@@ -356,6 +367,7 @@ class Supervisor:
         if self._gate.withdraw_settled():
             self._recorder.wake()
         self._gate.publish()
+        self._board.notice("budgets", *self._gate.warnings())
         self._scan_due = time.monotonic() + self._brain.config.scan_seconds
         self._look_at_agents()
         if time.monotonic() >= self._prune_due:
@@ -377,6 +389,7 @@ class Supervisor:
 
     async def _prune(self) -> None:
         self._gate.keep_house()
+        self._spawner.keep_house()
         self._brain.rest()
         await asyncio.to_thread(prune, self._brain)
         await asyncio.to_thread(self._reporter.look)
@@ -450,8 +463,12 @@ class Supervisor:
             self._intake.ended[attempt.task_id.casefold()] = attempt.status.value
         if attempt.interface is not None and attempt.ended is not None:
             self._roster.note_outcome(attempt.interface, _kind_of(attempt.ended.outcome))
-        if self._gate.ended(attempt, task):
-            self._dispatch.room_changed()
+        try:
+            if self._gate.ended(attempt, task):
+                self._dispatch.room_changed()
+        except StorageError as error:
+            # The outcome stands; what it means for the limits is read from the journal and the ledger by the next start.
+            _LOG.error("what an end means for the limits is not kept", extra={"action": "end", "error": str(error)})
         self._board.ended(attempt)
         self._recorder.hand_in(attempt, task)
         _LOG.info("an attempt has ended", extra=_facts(attempt))
@@ -461,6 +478,14 @@ class Supervisor:
         if self._gate.vouched(name):
             self._dispatch.room_changed()
             self._wake.set()
+
+    def _specs(self) -> list[InterfaceSpec]:
+        return [entry.spec for entry in self._roster.registry.entries.values()]
+
+    def _on_spawned(self, name: str) -> None:
+        """A task has put another one into pending/."""
+        self._take_pending(Hint.COMPLETE, name)
+        self._wake.set()
 
     def _fail_those_nobody_can_do(self) -> None:
         """Only where the person set `on_no_interface = "fail"`."""
@@ -500,8 +525,7 @@ class Supervisor:
                 case _:
                     # A wait of its own ends for the released task only: a wake must not hammer on a limit.
                     self._dispatch.pauses.pop((request.task_id or "").casefold(), None)
-                    if request.task_id is not None:
-                        self._gate.force(request.task_id)
+                    self._gate.look_at_releases()
                     self._look_again()
 
     def _look_again(self) -> None:

@@ -3,7 +3,7 @@
     custody   no task in two folders without a reason, every file in active/ has its attempt, every ended task its file,
               and the original bytes come out of each recorded file
     ledger    one row an attempt in the text; text, index and result blocks say the same
-    journal   what SQLite itself finds wrong
+    journal   what SQLite itself finds wrong, and what rows, folders and commits of attempts say against each other
     git       HEAD has what the journal says was committed
 
 On a live brain a task may move between two looks, so what is found is looked for again: only what stays is reported.
@@ -26,7 +26,9 @@ from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import BrainError, Damaged
 from brain_daemon.record import ledger
+from brain_daemon.record.day_file import read_name
 from brain_daemon.record.result import KEPT_OUT
+from brain_daemon.service import soundness
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.reindexing import Recorded, ledger_paths, read_recorded, recorded_paths
 from brain_daemon.service.snapshot import task_names
@@ -86,13 +88,14 @@ def verify(brain: Brain, *, everything: bool = False, pause_seconds: float = PAU
     """Look at the brain; `everything` reads every recorded file instead of the newest and some of the others."""
     paths = list(recorded_paths(brain.layout))
     sample = paths if everything else _sample(paths)
-    found = _Look(brain, sample)
+    newest = -1 if everything else 2 * SAMPLE
+    found = _Look(brain, sample, newest)
     lasting = found.run()
     for _ in range(LOOKS - 1):
         if not lasting:
             break
         time.sleep(pause_seconds)
-        found = _Look(brain, sample)
+        found = _Look(brain, sample, newest)
         known = {(one.area, one.subject) for one in lasting}
         lasting = [one for one in found.run() if (one.area, one.subject) in known]
     if found.sums is not None and any(one.area is Area.LEDGER for one in lasting):
@@ -119,8 +122,9 @@ def _modified(path: str) -> float:
 class _Look:
     """One look at everything."""
 
-    def __init__(self, brain: Brain, sample: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, brain: Brain, sample: Sequence[tuple[str, str]], newest: int) -> None:
         self._brain = brain
+        self._newest = newest
         self._layout = brain.layout
         self._sample = sample
         self.checked: dict[str, int] = {}
@@ -131,6 +135,9 @@ class _Look:
         if said is not None:
             remedy = "Restore it from a backup, or move it away and run `brain reindex`."
             return [Finding(Area.JOURNAL, self._layout.journal, f"SQLite finds it damaged: {said}. {remedy}")]
+        broken = list(soundness.unreadable_rows(self._brain.journal, self._newest))
+        if broken:
+            return [Finding(Area.JOURNAL, *one) for one in broken]
         # Files before figures: what is written first is read last, so a task that ends meanwhile is complete when seen.
         records = {one.task_id.casefold(): one for one in self._brain.journal.ended_tasks()}
         recorded = list(self._read_sample())
@@ -139,7 +146,19 @@ class _Look:
         findings += self._index(text) if text.whole else ()
         findings += self._blocks(recorded, text) if text.whole else ()
         findings += self._git(recorded, records, text)
-        return findings
+        return [*findings, *self._soundness()]
+
+    def _soundness(self) -> Iterator[Finding]:
+        journal, repository = self._brain.journal, self._brain.repository
+        newest = journal.newest(self._newest)
+        found = [
+            *soundness.rows([*newest, *journal.open_attempts()]),
+            *soundness.folders(self._layout, journal, time.time()),
+        ]
+        if repository is not None:
+            found += soundness.commits(repository, journal.commits(self._newest))
+        for one in dict.fromkeys(found):
+            yield Finding(Area.JOURNAL, *one)
 
     def _sqlite(self) -> str | None:
         try:
@@ -240,7 +259,7 @@ class _Look:
         count = 0
         for one in recorded:
             count += 1
-            fault = one.fault or _original_fault(one)
+            fault = one.fault or _original_fault(one) or self._text_fault(one)
             if fault is not None:
                 yield Finding(Area.CUSTODY, one.task_id, f"{one.path}: {fault}")
                 continue
@@ -249,6 +268,12 @@ class _Look:
                 message = f"{one.path} is the record of other bytes than were run; `git log -- {one.path}` shows who changed it."
                 yield Finding(Area.CUSTODY, one.task_id, message)
         self.checked["originals"] = count
+
+    def _text_fault(self, one: Recorded) -> str | None:
+        """That the answer was changed, where no git tells by whom: with git a person's own edit is theirs to commit."""
+        if self._brain.repository is not None or one.beside is not None or document.read_result(one.data).intact:
+            return None
+        return "its result text was changed since it was recorded, as result.text_sha256 shows."
 
     # ledger
 
@@ -262,7 +287,13 @@ class _Look:
                 text.whole = False
                 yield Finding(Area.LEDGER, name, str(error))
                 continue
+            day = (read_name(os.path.basename(path)) or ("", 0))[0]
             for row in rows:
+                if row.day != day:
+                    message = (
+                        f"its row of {row.day} stands in {name}: move it to the file of its day, then `brain reindex`."
+                    )
+                    yield Finding(Area.LEDGER, row.attempt_id, message)
                 if row.attempt_id in text.rows:
                     message = f"it has two rows, the second one in {name}: remove one of them, then `brain reindex`."
                     yield Finding(Area.LEDGER, row.attempt_id, message)
@@ -376,7 +407,8 @@ def _same_bytes(path: str, other: str) -> bool:
 def _original_fault(one: Recorded) -> str | None:
     """Why the original bytes do not come out of a recorded file; None if they do."""
     if one.beside is not None:
-        if hashlib.sha256(one.data).hexdigest() == one.sha256:
+        # No hash: it was too large to be read.
+        if one.sha256 == "" or hashlib.sha256(one.data).hexdigest() == one.sha256:
             return None
         return f"it is not what {os.path.basename(one.beside)} was written about; `git log` has earlier versions"
     try:

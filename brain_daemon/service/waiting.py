@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from brain_daemon.model.attempt import AttemptState, Decision
 from brain_daemon.model.errors import Occupied
-from brain_daemon.policy.resuming import is_parked
+from brain_daemon.policy.resuming import is_parked, is_waiting
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.daemon_log import logging_to
 from brain_daemon.service.results import Recorded, read_recorded
@@ -89,7 +89,8 @@ def standing(brain: Brain, awaited: Awaited) -> str:
     if newest is not None and newest.decision is Decision.ASK and newest.ended is not None:
         return "waits for your answer: `brain questions`"
     if newest is not None and is_parked(newest):
-        return f"is parked: {newest.message.splitlines()[0]}" if newest.resume_at else "is parked until you answer it"
+        tells = newest.resume_at is not None or is_waiting(newest)
+        return f"is parked: {newest.message.splitlines()[0]}" if tells else "is parked until you answer it"
     hold = next((hold for hold in brain.journal.holds() if hold.name == awaited.name), None)
     if hold is not None:
         return f"is held: {hold.reason}"
@@ -108,7 +109,7 @@ def _beside_the_daemon(brain: Brain, awaited: Awaited, note: Note) -> None:
 async def _here(brain: Brain, awaited: Awaited, note: Note) -> None:
     redactor = brain.redactor(brain.registry())
     with logging_to(brain.layout.state, brain.files, brain.config.log_bytes, redactor, None):
-        running = asyncio.create_task(Supervisor(brain, once=True).run())
+        running = asyncio.create_task(Supervisor(brain, once=True, whole=(awaited.name,)).run())
         asked = False
         while not running.done():
             await asyncio.wait({running}, timeout=_LOOK_SECONDS)

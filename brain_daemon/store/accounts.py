@@ -20,7 +20,7 @@ from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from typing import Any
 
-from brain_daemon.policy.quotas import ONE_MESSAGE, Count, NoRoom, Quota, Reported, Use, no_room, read
+from brain_daemon.policy.quotas import ONE_MESSAGE, Count, NoRoom, Quota, Reported, Use, concerned, no_room, read
 from brain_daemon.store.database import Database, Kind
 from brain_daemon.store.files import Files
 
@@ -102,14 +102,23 @@ class Accounts:
             ended = cache(lambda account, since: self._ended(account, since, now))
             return [self._reserve(one, quotas, ended, now) for one, quotas in wanted]
 
-    def raise_to(self, account: str, attempt_id: str, use: Use) -> None:
-        """A running attempt has used so much already: its reservation is at least that."""
-        with self._writing():
-            self._database.connection.execute(
-                "update entries set messages = max(messages, ?), tokens = max(tokens, ?), usd_nano = max(usd_nano, ?) "
-                "where account = ? and attempt_id = ? and state = 'reserved'",
-                (*_columns(use), account, attempt_id),
-            )
+    def grow(self, wanted: Reservation, quotas: Sequence[Quota]) -> NoRoom | None:
+        """An attempt comes to use so much in all: reserve what it has not reserved yet, where that fits; durable on return."""
+        with self._writing() as now:
+            standing = self._standing(wanted.account, wanted.attempt_id)
+            if standing is None:
+                return self._reserve(wanted, quotas, lambda account, since: self._ended(account, since, now), now)
+            running, more = self._running(wanted.account), wanted.most.beyond(standing)
+            of_concern = [one for one in quotas if concerned(one, more)]
+            counted = read(of_concern, lambda since: self._ended(wanted.account, since, now).beside(running))
+            full = no_room(counted, more)
+            if full is None:
+                self._database.connection.execute(
+                    "update entries set messages = max(messages, ?), tokens = max(tokens, ?), usd_nano = max(usd_nano, ?) "
+                    "where account = ? and attempt_id = ? and state = 'reserved'",
+                    (*_columns(wanted.most), wanted.account, wanted.attempt_id),
+                )
+            return full
 
     def settle(self, bookings: Iterable[Booking]) -> None:
         """Ended attempts: their reservation becomes what they used. A second time changes nothing."""
@@ -263,6 +272,14 @@ class Accounts:
             (account, attempt_id),
         )
         return (rows[0][0], rows[0][1]) if rows else None
+
+    def _standing(self, account: str, attempt_id: str) -> Use | None:
+        """What an attempt has reserved; None where it has no open reservation."""
+        rows = self._database.rows(
+            "select messages, tokens, usd_nano from entries where account = ? and attempt_id = ? and state = 'reserved'",
+            (account, attempt_id),
+        )
+        return _use(*rows[0]) if rows else None
 
     def _ended(self, account: str, since: float, now: float) -> Count:
         row = self._database.rows(

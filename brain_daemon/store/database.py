@@ -7,8 +7,11 @@ Failures: a file that is empty, unreadable or of a newer format raises `Damaged`
 the disk refuses, or a lock that is not had in half a minute, raises `StorageError`.
 """
 
+import fcntl
 import os
+import random
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +23,9 @@ from brain_daemon.model.errors import Damaged, Refused, StorageError
 from brain_daemon.store.files import Files
 
 _BUSY_SECONDS = 30.0
+# Between two looks at a lock that somebody else has, at random. SQLite's own wait grows to a tenth of a second and queues nobody:
+# beside one that writes again and again, the others would not get a turn.
+_PAUSE_SECONDS = (0.0005, 0.005)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +68,7 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """All or nothing; durable when the block has ended. Other writers wait for it."""
         try:
-            self.connection.execute("begin immediate")
+            self._begin()
             try:
                 yield
                 self._files.step(f"commit {self._kind.name}", self.path)
@@ -83,6 +89,33 @@ class Database:
     def rows(self, query: str, values: Sequence[object] | dict[str, object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         return self.connection.execute(query, values).fetchall()
+
+    def _begin(self) -> None:
+        """Take the one lock of all writers when it is our turn; sqlite3.OperationalError where it does not come in half a minute."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        try:
+            door = os.open(os.path.dirname(self.path) or os.curdir, os.O_RDONLY)
+        except OSError as error:
+            raise StorageError(f"writing {self._kind.name} {self.path}: {error}") from error
+        self.connection.execute("pragma busy_timeout = 0")
+        try:
+            while not self._begun(door, late=time.monotonic() > deadline):
+                time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
+        finally:
+            self.connection.execute(f"pragma busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+            os.close(door)
+
+    def _begun(self, door: int, *, late: bool) -> bool:
+        """Whether we hold the writers' lock now. Who is next holds the door, a lock on the folder, until it does."""
+        if not (_is_held(door) or late):
+            return False
+        try:
+            self.connection.execute("begin immediate")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or late:
+                raise
+            return False
+        return True
 
     def _prepare(self) -> None:
         self.connection.execute("pragma journal_mode = wal")
@@ -120,6 +153,17 @@ class Database:
 
     def _damaged(self, why: str) -> Damaged:
         return Damaged(f"opening {self._kind.name} {self.path}: {why}. It is kept as it is. {self._kind.remedy}")
+
+
+def _is_held(door: int) -> bool:
+    """Whether this door is ours now. Where the file system has no such locks there is no queue, and whoever comes may pass."""
+    try:
+        fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -20,12 +20,18 @@ from importlib.resources import files as package_files
 from typing import Any
 
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision, Lineage, decode_ended, encode_ended
+from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import Damaged, Refused, StorageError
 from brain_daemon.model.outcome import Mode, Reason, Status
 from brain_daemon.store.files import Files
+from brain_daemon.store.looking import address_to_read, only_looking
 
 SCHEMA_VERSION = 1
 _OPEN_STATES = "('claimed', 'starting', 'ended', 'recorded')"
+_UNSETTLED = "decision in ('again', 'ask', 'park')"
+_SETTLED = frozenset({AttemptState.COMMITTED, AttemptState.RELEASED})
+# Indexes that journals of the same format may lack: they were made before these were thought of.
+_LATER_INDEXES = {"attempts_unsettled": f"on attempts (task_id) where {_UNSETTLED}"}
 _COLUMNS = (
     "attempt_id, task_id, number, state, name, sha256, spec, claimant, claimed_at, lease_until, origin, interface, "
     "model, tier, routing, argv, mode, started_at, ended, decision, status, reason, message, resumes, "
@@ -62,9 +68,14 @@ class Journal:
         self._path = path
         self._files = files
         self._refuse_empty()
+        self.read_only = only_looking(os.path.dirname(path))
         if not os.path.exists(path):
+            self._refuse_where_nothing_is_written()
             self._create()
-        self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        address = address_to_read(path) if self.read_only else path
+        self._connection = sqlite3.connect(
+            address, timeout=30.0, isolation_level=None, check_same_thread=False, uri=self.read_only
+        )
         try:
             self._prepare(durable)
         except sqlite3.DatabaseError as error:
@@ -73,6 +84,13 @@ class Journal:
                 f"opening the journal {path}: {error}. It is kept as it is. Restore it from a backup, or move it away: "
                 "tasks in active/ are then held as interrupted."
             ) from error
+
+    def _refuse_where_nothing_is_written(self) -> None:
+        if self.read_only:
+            raise StorageError(
+                f"opening the journal {self._path}: there is none, and its folder may not be written, so none is made. "
+                "`brain status` and `brain list` tell what the folders hold; `brain doctor` says more."
+            )
 
     def _refuse_empty(self) -> None:
         if os.path.exists(self._path) and os.path.getsize(self._path) == 0:
@@ -83,7 +101,8 @@ class Journal:
 
     def _prepare(self, durable: bool) -> None:
         connection = self._connection
-        connection.execute("pragma journal_mode = wal")
+        if not self.read_only:
+            connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
         if durable:
             # Moving the log's pages into the file takes some syncs: that is left to the recorder's thread, whose every
@@ -100,6 +119,13 @@ class Journal:
                 f"the journal {self._path} has format {version}, this program knows {SCHEMA_VERSION}: "
                 "it was written by a newer release. Upgrade brain-daemon; nothing was changed."
             )
+        if not self.read_only:
+            self._add_later_indexes()
+
+    def _add_later_indexes(self) -> None:
+        known = {row[0] for row in self._connection.execute("select name from sqlite_master where type = 'index'")}
+        for name in _LATER_INDEXES.keys() - known:
+            self._connection.execute(f"create index if not exists {name} {_LATER_INDEXES[name]}")
 
     def _create(self) -> None:
         """Make a journal aside and move it to its place whole: another process may be doing the same, and the first one stays."""
@@ -199,10 +225,11 @@ class Journal:
             )
 
     def allow_again(self, attempt_id: str) -> None:
-        """A person has answered: the task of this ended attempt goes back to pending/."""
+        """A person has answered, or what a parked attempt waited for has come: its task goes back to pending/."""
         with self.transaction():
             self._connection.execute(
-                "update attempts set decision = 'again' where attempt_id = ? and decision = 'ask'", (attempt_id,)
+                "update attempts set decision = 'again' where attempt_id = ? and decision in ('ask', 'park')",
+                (attempt_id,),
             )
 
     def answer(self, attempt_id: str, text: str) -> bool:
@@ -228,22 +255,30 @@ class Journal:
 
     def newest_attempts(self) -> list[Attempt]:
         """Of every task that may still concern active/, its newest attempt: open ones, and ends that did not end their task."""
+        tasks = (
+            f"select task_id from attempts where state in {_OPEN_STATES} "  # noqa: S608 - constants only
+            f"union select task_id from attempts where {_UNSETTLED}"
+        )
         return self._attempts(
-            "where rowid in (select max(rowid) from attempts group by task_id) and "  # noqa: S608 - constants only
-            f"(state in {_OPEN_STATES} or decision in ('again', 'ask', 'park')) order by rowid"
+            f"where rowid in (select max(rowid) from attempts where task_id in ({tasks}) group by task_id) and "  # noqa: S608
+            f"(state in {_OPEN_STATES} or {_UNSETTLED}) order by rowid"
         )
 
     def ids_in(self, state: AttemptState, limit: int) -> list[str]:
-        """Ids of the attempts in one open state, oldest first."""
+        """Ids of the attempts in one state, oldest first."""
+        # Said in the words of the partial index, or SQLite reads every attempt there ever was.
+        few = "" if state in _SETTLED else f"and state in {_OPEN_STATES}"
         rows = self._connection.execute(
-            "select attempt_id from attempts where state = ? order by rowid limit ?", (state, limit)
+            f"select attempt_id from attempts where state = ? {few} order by rowid limit ?",  # noqa: S608 - constants
+            (state, limit),
         )
         return [row[0] for row in rows]
 
     def finishing(self) -> set[str]:
         """casefolded ids of the tasks that have ended and are being recorded."""
         rows = self._connection.execute(
-            "select task_id from attempts where state in ('ended', 'recorded') and decision = 'finish'"
+            "select task_id from attempts where state in ('ended', 'recorded') "  # noqa: S608 - constants only
+            f"and state in {_OPEN_STATES} and decision = 'finish'"
         )
         return {row[0].casefold() for row in rows}
 
@@ -287,7 +322,51 @@ class Journal:
 
     def _attempts(self, clause: str, *values: object) -> list[Attempt]:
         rows = self._connection.execute(f"select {_COLUMNS} from attempts {clause}", values)  # noqa: S608 - ours
-        return [_from_row(row) for row in rows]
+        return [self._read(row) for row in rows]
+
+    def _read(self, row: Sequence[Any]) -> Attempt:
+        """A row as the attempt it keeps; whatever cannot be one was not written by this program."""
+        try:
+            return _from_row(row)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
+            raise self._unreadable(f"attempt {row[0]}", error) from error
+
+    def unreadable(self, newest: int) -> list[tuple[str, str]]:
+        """Of the newest attempts (-1: of all), those whose rows are not ours, each with why."""
+        rows = self._connection.execute(
+            f"select {_COLUMNS} from attempts order by rowid desc limit ?",  # noqa: S608 - constants only
+            (newest,),
+        )
+        found = []
+        for row in rows:
+            try:
+                self._read(row)
+            except Damaged as error:
+                found.append((str(row[0]), clean_line(str(error.__cause__), 200)))
+        return found
+
+    def attempt_ids(self) -> set[str]:
+        """Of every attempt there ever was."""
+        return {row[0] for row in self._connection.execute("select attempt_id from attempts")}
+
+    def commits(self, newest: int) -> dict[str, str]:
+        """attempt id -> the commit that has it, of the newest attempts (-1: of all)."""
+        rows = self._connection.execute(
+            "select attempt_id, commit_sha from attempts where commit_sha is not null order by rowid desc limit ?",
+            (newest,),
+        )
+        return dict(rows.fetchall())
+
+    def newest(self, limit: int) -> list[Attempt]:
+        """The newest attempts (-1: all)."""
+        return self._attempts("order by rowid desc limit ?", limit)
+
+    def _unreadable(self, what: str, error: Exception) -> Damaged:
+        said = clean_line(f"{type(error).__name__}: {error}", 200)
+        return Damaged(
+            f"reading {what} in the journal {self._path}: its row is not one of ours ({said}). It is kept as it is. "
+            "Restore the journal from a backup, or move it away: tasks in active/ are then held as interrupted."
+        )
 
     # tasks that have ended
 
@@ -437,7 +516,13 @@ class Journal:
     def questions(self) -> dict[str, tuple[dict[str, Any], float]]:
         """id -> (document, epoch seconds when asked), oldest first."""
         rows = self._connection.execute("select id, document, asked_at from questions order by asked_at, id")
-        return {row[0]: (json.loads(row[1]), row[2]) for row in rows}
+        return {row[0]: (self._document(row[0], row[1]), row[2]) for row in rows}
+
+    def _document(self, question_id: str, text: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._unreadable(f"question {question_id}", error) from error
 
     def approve(self, sha256: str, name: str, how: str) -> None:
         with self.transaction():
@@ -472,6 +557,15 @@ class Journal:
     def set(self, key: str, value: str) -> None:
         with self.transaction():
             self._connection.execute("insert or replace into meta values (?, ?)", (key, value))
+
+    def unset(self, key: str) -> None:
+        with self.transaction():
+            self._connection.execute("delete from meta where key = ?", (key,))
+
+    def values(self, prefix: str) -> dict[str, str]:
+        """key -> value of the keys that begin so, which may hold none of the letters `*?[`."""
+        rows = self._connection.execute("select key, value from meta where key glob ? || '*' order by key", (prefix,))
+        return dict(rows.fetchall())
 
     @property
     def born(self) -> float:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-import psutil
 from filelock import FileLock, Timeout
 
 from brain_daemon.model.errors import Occupied
@@ -89,7 +88,14 @@ def running_daemon(layout: Layout) -> Holder | None:
     """
     if not lock_is_held(os.path.join(layout.state, "brain.lock")):
         return None
-    return read_holder(layout) or Holder(0, os.uname().nodename, psutil.boot_time())
+    return read_holder(layout) or _unnamed()
+
+
+def _unnamed() -> Holder:
+    """Somebody, who has run at most since this machine has."""
+    from psutil import boot_time  # noqa: PLC0415 - slow to import, and hardly ever asked for
+
+    return Holder(0, os.uname().nodename, boot_time())
 
 
 @contextmanager

@@ -200,7 +200,11 @@ class Queue:
 
     def sweep_temporaries(self) -> None:
         """Remove half-written files of writers that crashed; only names this program gives, and none of a living process."""
-        for folder in (*self._layout.folders(), self._layout.state):
+        for folder in (
+            *self._layout.folders(),
+            self._layout.state,
+            os.path.join(self._layout.state, "memory", "watched"),
+        ):
             if not os.path.isdir(folder):
                 continue
             for name in os.listdir(folder):

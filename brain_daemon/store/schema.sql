@@ -40,6 +40,7 @@ create table attempts (
 
 create index attempts_by_task on attempts (task_id, number);
 create index attempts_open on attempts (state) where state in ('claimed', 'starting', 'ended', 'recorded');
+create index attempts_unsettled on attempts (task_id) where decision in ('again', 'ask', 'park');
 
 create table approvals (
     sha256      text primary key,

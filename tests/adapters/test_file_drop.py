@@ -18,7 +18,7 @@ from brain_daemon.model.outcome import Cancelled, CostBasis, Failed, FailureKind
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.store.files import Files
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 SETTLE_SECONDS = 0.05
 
 

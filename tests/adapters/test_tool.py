@@ -179,13 +179,13 @@ def test_threads_are_used_again_and_never_waited_for():
     pool = DaemonThreads("test")
     gate = threading.Barrier(3)
     together = [pool.submit(gate.wait) for _ in range(2)]
-    gate.wait(10)
-    assert len({future.result(10) for future in together}) == 2
+    gate.wait(60)
+    assert len({future.result(60) for future in together}) == 2
     with pytest.raises(KeyError):
-        pool.submit({}.__getitem__, "x").result(10)
+        pool.submit({}.__getitem__, "x").result(60)
     stuck = threading.Event()
     pool.submit(stuck.wait)
-    assert pool.submit(lambda: "free").result(10) == "free"
+    assert pool.submit(lambda: "free").result(60) == "free"
     pool.shutdown(wait=True)
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "test")
     stuck.set()
@@ -265,5 +265,5 @@ def test_a_thread_that_ends_after_the_loop_has_nobody_to_tell():
     pool = DaemonThreads("test")
     end = pool.submit(int)
     Returns(loop).bring(end, waiter)
-    assert end.result(10) == 0
+    assert end.result(60) == 0
     pool.shutdown()

@@ -1,8 +1,9 @@
-"""Kills the real daemon with SIGKILL at random moments and looks whether a promise broke: `make crash-lab KILLS=n SEED=s`.
+"""Kills the real daemon with SIGKILL, at named points and at random moments: `make crash-lab KILLS=n SEED=s`.
 
-A daemon in a process of its own works on tasks whose tool writes each start to a synced file outside the brain. It is killed
-at a random time after its start, or a little after it has started a random number of tasks; then the next one is started. The last
-one works everything off, and `promises.violations` compares witness, folders, journal, ledger and git.
+A daemon in a process of its own works on tasks whose tool writes each start to a synced file outside the brain. It is killed at a
+named point of its way (`nursery.Point`), a random time after its start, or a little after it has started a random number of
+tasks; or git is killed in the middle of a group, with its daemon or without; or a program that does a task. Then the next daemon is
+started. The last one works everything off, and `promises.violations` compares witness, folders, journal, ledger and git.
 """
 
 import argparse
@@ -14,32 +15,90 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a program, this file is not below a known folder
 
+from tests.faults.acts import WITNESS
+from tests.faults.nursery import Forked, Nursery, Point
 from tests.faults.promises import Facts, task_files, violations
 from tests.faults.scenarios import echo
 from tests.faults.ward import Patient, Scenario, Ward
 
-DEADLINE_SECONDS = 120.0
-SETTINGS = {"BRAIN_SETTLE": "0s", "BRAIN_GROUP": "20ms", "BRAIN_SCAN": "1s", "BRAIN_PARALLEL": "8", "BRAIN_GRACE": "1s"}
+DEADLINE_SECONDS = float(os.environ.get("BRAIN_KILL_DEADLINE", "120"))
+SETTINGS = {
+    "BRAIN_SETTLE": "0s",
+    "BRAIN_GROUP": "20ms",
+    "BRAIN_SCAN": "1s",
+    "BRAIN_PARALLEL": "4",
+    "BRAIN_GRACE": "1s",
+    "BRAIN_CRASH_PAUSE": "0s",
+}
+
+
+# Where a daemon is killed by its own hand: operations of the seam, the steps in the git folder, the starts of git's commands.
+POINTS = (
+    "commit journal",
+    "move .*/tasks/active/",
+    "move .*/tasks/completed/",
+    "remove .*/tasks/active/",
+    "sync folder .*/tasks/",
+    "sync .*/tasks/completed/",
+    "create .*/aside/",
+    "write .*/aside/",
+    "replace .*/logs/costs/",
+    "replace .*/logs/activity/",
+    "replace .*/logs/metrics/",
+    "replace .*/context/usage.md",
+    "replace .*/context/board.md",
+    "replace .*/daemon.json",
+    "index copy ",
+    "index link .*index.lock",
+    "index link .*placed",
+    "index link .*saved",
+    "index rename ",
+    "index unlink .*index.lock",
+    "index unlink .*saved",
+    "git ",
+    "git fast-import",
+    "git update-index",
+    "git add",
+    "git update-ref",
+)
+_GIT = ("git fast-import", "git update-index", "git add", "git update-ref", "git ")
+
+_PROGRAM = f"""\
+---
+name: program
+idempotent: {{repeatable}}
+invoke:
+  kind: command
+  command: [sh, -c, 'echo "$BRAIN_ATTEMPT_ID" >> {WITNESS}; echo "$$ $BRAIN_ATTEMPT_ID" >> {WITNESS}.pids; sleep 0.05; cat']
+---
+# Program
+"""
 
 
 class Victim:
-    """The daemon of one brain, as often as it is started."""
+    """The daemon of one brain, as often as it is started; by a nursery, or as a program of its own."""
 
-    def __init__(self, patient: Patient, **settings: str) -> None:
+    def __init__(self, patient: Patient, nursery: Nursery | None = None, **settings: str) -> None:
         self._patient = patient
+        self._nursery = nursery
         self._environment = {**os.environ, **SETTINGS, **settings}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._ups_before = 0
         self.log = f"{patient.root}.log"
 
-    def start(self) -> None:
-        """Start `brain run`; returns at once."""
+    def start(self, point: Point | None = None) -> None:
+        """Start `brain run`; returns at once. A `point` needs a nursery."""
         self._ups_before = self._ups()
+        if self._nursery is not None:
+            self._process = self._nursery.start(self._patient.root, self.log, self._environment, point)
+            return
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "brain_daemon", "--brain", self._patient.root, "run"],
@@ -67,6 +126,15 @@ class Victim:
         code = self._process.wait(deadline_seconds)
         assert code == 0, f"the daemon ended with {code}:\n{self.said()}"
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has been killed, or has ended because a git that it needed at its start was; any other end is a fault."""
+        assert self._process is not None
+        code = self._process.poll()
+        good = code in {None, -signal.SIGKILL} or (code == 1 and "failed (-9)" in Path(self.log).read_text()[-500:])
+        assert good, f"the daemon ended with {code}:\n{self.said()}"
+        return code is not None
+
     def is_up(self) -> bool:
         """Whether this daemon has recovered what the one before it left, and works."""
         return self._ups() > self._ups_before
@@ -87,14 +155,19 @@ class Victim:
             time.sleep(0.005)
 
     def said(self) -> str:
-        """The end of what the daemons said."""
-        return Path(self.log).read_text(errors="replace")[-3000:]
+        """The end of what the daemons said; where a living one is at the moment."""
+        if isinstance(self._process, Forked) and self._process.poll() is None:
+            self._process.send_signal(signal.SIGUSR1)
+            time.sleep(1.0)
+        state = os.path.join(self._patient.root, ".git", "brain")
+        logs = [self.log, *(os.path.join(state, key, "daemon.log") for key in os.listdir(state))]
+        return "\n".join(Path(log).read_text(errors="replace")[-6000:] for log in logs if os.path.exists(log))
 
 
 @contextlib.contextmanager
-def running(victim: Victim) -> Iterator[None]:
+def running(victim: Victim, point: Point | None = None) -> Iterator[None]:
     """Never leaves a daemon behind."""
-    victim.start()
+    victim.start(point)
     try:
         yield
     except BaseException:
@@ -102,34 +175,125 @@ def running(victim: Victim) -> Iterator[None]:
         raise
 
 
-def kills_during(victim: Victim, patient: Patient, kills: int, tasks: int, choice: random.Random) -> list[str]:
-    """Start and kill; a line on each kill."""
-    table = []
-    for left in range(kills, 0, -1):
-        with running(victim):
-            if choice.random() < 0.3:
-                words = _some_time_after_its_start(choice)
-            else:
-                words = _some_starts_later(victim, patient, tasks, left, choice)
-        victim.kill()
-        table.append(f"killed {words}; {len(starts(patient))} starts, {ended(patient)} ended")
-    return table
+@dataclass(slots=True)
+class Tally:
+    """What was killed, how often, and what was found broken."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return self.kills.total()
+
+    def note(self, kind: str, words: str) -> None:
+        self.kills[kind] += 1
+        self.lines.append(f"{kind}: {words}")
 
 
-def _some_time_after_its_start(choice: random.Random) -> str:
-    moment = choice.uniform(0.0, 0.8)
-    time.sleep(moment)
-    return f"{moment:.3f} s after its start"
+class Killer:
+    """Starts daemons on one brain and kills them; `choice` decides where."""
+
+    def __init__(self, victim: Victim, patient: Patient, tasks: int, choice: random.Random, tally: Tally) -> None:
+        self._victim, self._patient, self._tasks, self._choice, self._tally = victim, patient, tasks, choice, tally
+        self.programs_killed: set[str] = set()
+
+    def kill_once(self, left: int) -> None:
+        """One daemon from its start to its end; `left` kills are still to come, with this one."""
+        way = self._choice.choices(
+            (self._at_a_point, self._in_git, self._after_a_time, self._after_starts, self._a_program),
+            (45, 20, 10, 15, 10),
+        )[0]
+        way(left)
+
+    def _at_a_point(self, left: int) -> None:
+        pattern = self._choice.choice(POINTS)
+        point = Point(pattern=pattern, count=self._choice.randint(1, 2), delay_seconds=self._a_moment())
+        reached = self._run_into(point, left)
+        self._tally.note(f"daemon at {pattern}" if reached else "daemon after starts", str(point))
+
+    def _in_git(self, left: int) -> None:
+        victim, pattern = self._choice.choice(["git", "git and daemon"]), self._choice.choice(_GIT)
+        delay = self._choice.choice([0.0, 0.001, 0.003, 0.008])
+        point = Point(pattern=pattern, count=self._choice.randint(1, 4), delay_seconds=delay, victim=victim)
+        self._run_into(point, left)
+        self._tally.note(f"{victim} in {pattern}".strip(), str(point))
+
+    def _after_a_time(self, left: int) -> None:
+        moment = self._choice.uniform(0.0, 0.25)
+        with running(self._victim):
+            time.sleep(moment)
+        self._victim.kill()
+        self._tally.note("daemon after a random time", f"{moment:.3f} s after its start")
+
+    def _after_starts(self, left: int) -> None:
+        """In the middle of work, and not so late that nothing is left for the kills to come."""
+        wanted = self._some(left)
+        has_enough = self._after(wanted)
+        with running(self._victim):
+            self._victim.wait_for(has_enough, "starts")
+            time.sleep(self._choice.uniform(0.0, 0.05))
+        self._victim.kill()
+        self._tally.note("daemon after starts", f"{wanted} starts later")
+
+    def _a_program(self, left: int) -> None:
+        """A program is killed, and its daemon a little later."""
+        before = len(_pids(self._patient))
+        with running(self._victim):
+            self._victim.wait_for(lambda: len(_pids(self._patient)) > before or self._is_done(), "a program")
+            hit = next((one for pid, one in _pids(self._patient)[before:] if _kill_program(pid, self._patient)), None)
+            self.programs_killed |= {hit} if hit else set()
+            time.sleep(self._choice.uniform(0.0, 0.1))
+        self._victim.kill()
+        self._tally.note("program and daemon" if hit else "daemon with nothing to do", "a little after its start")
+
+    def _run_into(self, point: Point, left: int) -> bool:
+        """Whether the daemon has died of its point; one that does not come there is killed once some tasks have ended."""
+        goal = ended(self._patient) + max(self._some(left), 4 * point.count)
+        end = time.monotonic() + DEADLINE_SECONDS
+        grace = 0.1
+        with running(self._victim, point):
+            while not (dead := self._victim.is_dead) and grace > 0:
+                assert time.monotonic() < end, f"neither dead nor at work:\n{self._victim.said()}"
+                time.sleep(0.004)
+                if self._is_done() or ended(self._patient) >= goal:
+                    grace -= 0.004
+        self._victim.kill()
+        return dead
+
+    def _some(self, left: int) -> int:
+        """So many tasks that something is left for the kills to come."""
+        return self._choice.randint(1, max(1, 2 * (self._tasks - len(starts(self._patient))) // left))
+
+    def _after(self, wanted: int) -> Callable[[], bool]:
+        goal = len(starts(self._patient)) + wanted
+        return lambda: len(starts(self._patient)) >= goal or self._is_done()
+
+    def _a_moment(self) -> float:
+        return self._choice.choice([0.0, 0.0, self._choice.uniform(0.0, 0.004)])
+
+    def _is_done(self) -> bool:
+        return is_done(self._patient, self._tasks)
 
 
-def _some_starts_later(victim: Victim, patient: Patient, tasks: int, left: int, choice: random.Random) -> str:
-    """In the middle of work, and not so late that nothing is left for the kills to come."""
-    before = len(starts(patient))
-    wanted = choice.randint(1, max(1, (tasks - before) // left))
-    words = f"{wanted} starts later"
-    victim.wait_for(lambda: len(starts(patient)) >= before + wanted or is_done(patient, tasks), words)
-    time.sleep(choice.uniform(0.0, 0.05))
-    return words
+def _pids(patient: Patient) -> list[tuple[int, str]]:
+    """(process, attempt) of each program that has started."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = [line.split() for line in Path(f"{patient.witness}.pids").read_text().splitlines()]
+        return [(int(words[0]), words[1]) for words in lines if len(words) == 2]
+    return []
+
+
+def _kill_program(pid: int, patient: Patient) -> bool:
+    """Only what is a program of this brain: a number may have been given away again."""
+    try:
+        if patient.witness in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(pid, signal.SIGKILL)
+            return True
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return False
 
 
 def starts(patient: Patient) -> list[str]:
@@ -153,31 +317,40 @@ def _count(patient: Patient, folder: str) -> int:
 
 
 def many(tasks: int, *, repeatable: bool) -> Scenario:
-    """Tasks of a few milliseconds each."""
+    """Tasks of a few milliseconds each, every eighth of them done by a program."""
     return Scenario(
         name=f"{tasks} tasks, {'repeatable' if repeatable else 'not repeatable'}",
-        interfaces={"echo.md": echo("echo", "delay_seconds: 0.01", repeatable=repeatable)},
-        tasks={f"t{number:04d}.md": f"# Task {number}\n\nSay {number}.\n" for number in range(tasks)},
+        interfaces={
+            "echo.md": echo("echo", "delay_seconds: 0.01", repeatable=repeatable),
+            "program.md": _PROGRAM.format(repeatable=str(repeatable).lower()),
+        },
+        tasks={
+            f"t{number:04d}.md": f"---\ninterface: {'program' if number % 8 == 0 else 'echo'}\n---\n# Task {number}\n"
+            for number in range(tasks)
+        },
         repeatable=repeatable,
     )
 
 
-def session(ward: Ward, kills: int, tasks: int, seed: int, *, repeatable: bool) -> tuple[list[str], list[str]]:
-    """One brain, `tasks` tasks, `kills` kills: the table, and what is wrong in the end."""
-    choice = random.Random(f"{seed} {repeatable}")
+def session(ward: Ward, nursery: Nursery, kills: int, tasks: int, seed: int, *, repeatable: bool) -> Tally:
+    """One brain, `tasks` tasks, `kills` kills: what was killed, and what is wrong in the end."""
+    choice, tally = random.Random(f"{seed} {repeatable}"), Tally()
     scenario = many(tasks, repeatable=repeatable)
     patient = ward.admit(scenario)
-    victim = Victim(patient)
-    table = kills_during(victim, patient, kills, tasks, choice)
+    victim = Victim(patient, nursery)
+    killer = Killer(victim, patient, tasks, choice, tally)
+    for left in range(kills, 0, -1):
+        killer.kill_once(left)
     with running(victim):
-        victim.wait_for(lambda: is_settled(patient, scenario), "the end of all tasks")
+        victim.wait_for(lambda: victim.is_up() and is_settled(patient, scenario), "the end of all tasks")
         victim.stop()
-    found = violations(patient, scenario)
+    killed = frozenset(killer.programs_killed)
+    tally.broken = violations(patient, replace(scenario, failed=len(killed), excused=killed))
     interrupted = sum(row["decision"] in {"ask", "again"} for row in Facts.of(patient).attempts)
-    table.append(f"{ended(patient)} of {tasks} ended, {interrupted} attempts were interrupted")
-    if not found:
+    tally.lines.append(f"{ended(patient)} of {tasks} ended, {interrupted} attempts were interrupted")
+    if not tally.broken:
         ward.discharge(patient)
-    return table, found
+    return tally
 
 
 def is_settled(patient: Patient, scenario: Scenario) -> bool:
@@ -196,34 +369,42 @@ def _unanswered(patient: Patient) -> int:
     return path.read_text().count("\n## ") if path.exists() else 0
 
 
+def _tried(ward: Ward, nursery: Nursery, kills: int, tasks: int, seed: int, *, repeatable: bool) -> Tally:
+    """A session; one that does not come to its end is broken, and costs no other."""
+    try:
+        return session(ward, nursery, kills, tasks, seed, repeatable=repeatable)
+    except AssertionError as error:
+        return Tally(kills=Counter({"of a session that came to no end": kills}), lines=["no end"], broken=[str(error)])
+
+
 def main() -> int:
-    """Sessions of at most ten kills over 300 tasks, in turn repeatable and not, until `--kills` are done."""
+    """Sessions of at most `--session` kills, in turn repeatable and not, until `--kills` are done; then the table of what was killed."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=20)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--tasks", type=int, default=300)
+    options.add_argument("--session", type=int, default=25)
+    options.add_argument("--tasks", type=int, default=200)
     asked = options.parse_args()
-    broken = done = 0
-    with tempfile.TemporaryDirectory(prefix="brain-kills-") as folder:
+    began, total = time.monotonic(), Tally()
+    with tempfile.TemporaryDirectory(prefix="brain-kills-") as folder, Nursery() as nursery:
         _own_home(folder)
         ward = Ward(os.path.join(folder, "ward"))
         number = 0
-        while done < asked.kills:
-            kills = min(10, asked.kills - done)
+        while total.count < asked.kills:
+            kills = min(asked.session, asked.kills - total.count)
             seed, repeatable = asked.seed * 100_000 + number, number % 2 == 0
-            table, found = session(ward, kills, asked.tasks, seed, repeatable=repeatable)
-            done, number, broken = done + kills, number + 1, broken + len(found)
-            print(
-                f"session {number}, seed {seed}, {'' if repeatable else 'not '}repeatable",
-                *table,
-                sep="\n  ",
-                flush=True,
-            )
-            print(
-                *(f"  BROKEN {one}" for one in found), sep="\n" if found else "", end="\n" if found else "", flush=True
-            )
-    print(f"{done} kills, {broken} violations, SEED={asked.seed}")
-    return 1 if broken else 0
+            tally = _tried(ward, nursery, kills, asked.tasks, seed, repeatable=repeatable)
+            number += 1
+            total.kills += tally.kills
+            total.broken += tally.broken
+            words = f"session {number}, seed {seed}, {'' if repeatable else 'not '}repeatable: {tally.lines[-1]}"
+            print(f"{words}; {total.count} kills, {len(total.broken)} violations", flush=True)
+            if tally.broken:
+                print(*tally.lines, *(f"BROKEN {one}" for one in tally.broken), sep="\n  ", flush=True)
+    print(*(f"{count:6} {kind}" for kind, count in sorted(total.kills.items())), sep="\n")
+    seconds = time.monotonic() - began
+    print(f"{total.count} kills in {seconds:.0f} s, {len(total.broken)} violations, SEED={asked.seed}")
+    return 1 if total.broken else 0
 
 
 def _own_home(folder: str) -> None:

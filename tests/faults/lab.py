@@ -12,30 +12,29 @@ Not modelled: power loss (what was not synced is kept), a kill inside git (tests
 import asyncio
 import contextlib
 import errno
-import functools
 import itertools
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from unittest import mock
 
 from brain_daemon.adapters.tool import ToolAdapter
-from brain_daemon.model.errors import StorageError
+from brain_daemon.model.errors import BrainError, Refused, StorageError, UserError
 from brain_daemon.record.committing import CommitPlan, Committed, Committer, Owed
-from brain_daemon.record.repository import Repository
-from brain_daemon.service import brain as brain_module
 from brain_daemon.service import disk as disk_module
 from brain_daemon.service import recording as recording_module
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import files as files_module
 from brain_daemon.store import watch as watch_module
+from brain_daemon.store.database import Database
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
+from tests.faults.acts import Act, work
 
 RUN_SECONDS = 20.0
 _FLAGS = {"settle": "0s", "group": "0s", "parallel": 2, "transient_retries": 0, "inactivity": "none"}
@@ -91,6 +90,7 @@ class FaultyFiles(Files):
         self._at = at
         self._fault = fault
         self._turn = threading.RLock()
+        self.git_turn = threading.RLock()
         self._mine = threading.local()
         self.operations: list[Operation] = []
         self.struck: Operation | None = None
@@ -113,6 +113,9 @@ class FaultyFiles(Files):
         if getattr(self._mine, "last", False):
             self.die()
             raise Crash("after")
+
+    def committed(self, owner: Any) -> None:
+        """A transaction of SQLite has been committed by the journal or database `owner`."""
 
     def die(self) -> None:
         """Nothing is done on this machine any more."""
@@ -179,44 +182,51 @@ class FaultyFiles(Files):
         self.passed()
 
 
-class _LabJournal(Journal):
-    """Says when a transaction has been committed, and remembers itself to be closed."""
+def _remembered(init: Callable[..., None], opened: list[Any]) -> Callable[..., None]:
+    """`__init__` of a journal or database that is remembered, to be closed."""
 
-    opened: list[Journal]
+    def remembering(self: Any, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
+        opened.append(self)
 
-    def __init__(self, path: str, files: Files, *, durable: bool = True) -> None:
-        super().__init__(path, files, durable=durable)
-        self.opened.append(self)
+    return remembering
+
+
+def _saying(transaction: Callable[[Any], contextlib.AbstractContextManager[None]]) -> Callable[..., Any]:
+    """A transaction that says when it has been committed."""
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
+    def committed(self: Any) -> Iterator[None]:
+        with transaction(self):
             yield
         if isinstance(self._files, FaultyFiles):
+            self._files.committed(self)
             self._files.passed()
 
+    return committed
 
-class _LabCommitter(Committer):
+
+def _in_one_step(files: Files, commit: Callable[..., Committed | Owed]) -> Callable[..., Committed | Owed]:
     """A group of commits is one operation: its inside has crash tests of its own (tests/record)."""
 
-    def __init__(self, repository: Repository, state_dir: str, files: Files) -> None:
-        super().__init__(repository, state_dir)
-        self._lab = files
-
-    def commit(self, plans: Sequence[CommitPlan], *, root: bool = False) -> Committed | Owed:
+    def committed(self: Committer, plans: Sequence[CommitPlan], *, root: bool = False) -> Committed | Owed:
         try:
-            self._lab.step("commit to git", f"{len(plans)} plans")
+            files.step("commit to git", f"{len(plans)} plans")
         except StorageError as error:
             return Owed(reason=str(error))
-        answer = super().commit(plans, root=root)
-        if isinstance(self._lab, FaultyFiles):
-            self._lab.passed()
+        if not isinstance(files, FaultyFiles):
+            return commit(self, plans, root=root)
+        with files.git_turn:
+            answer = commit(self, plans, root=root)
+        files.passed()
         return answer
+
+    return committed
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How one daemon ended: its exit code, None for a crash, or the error it ended with."""
+    """How one daemon or one act ended: its exit code, None for a crash, or the error it ended with."""
 
     code: int | None
     error: str
@@ -265,6 +275,56 @@ def run_daemon(root: str, files: Files | None = None) -> Run:
     return Run(code, error, (), None)
 
 
+def run_act(root: str, act: Act, files: Files | None = None) -> Run:
+    """What a person or an agent does, in this thread. An error that they would read is one; a refusal is none."""
+    files = files or Files()
+    code: int | None = None
+    error = ""
+    with _parts_of_the_lab(files) as journals:
+        try:
+            brain = Brain.open(root, dict(os.environ), _FLAGS, files)
+            try:
+                act(brain)
+                code = 0
+            finally:
+                if brain.repository is not None:
+                    brain.repository.trees.close()
+        except Crash:
+            pass
+        except (Refused, UserError):
+            code = 0
+        except (BrainError, Bug) as ended:
+            code, error = 1, str(ended)
+        finally:
+            if isinstance(files, FaultyFiles):
+                files.die()
+            for journal in journals:
+                with contextlib.suppress(sqlite3.Error):
+                    journal.close()
+    if isinstance(files, FaultyFiles):
+        return Run(code, error, tuple(files.operations), files.struck)
+    return Run(code, error, (), None)
+
+
+def run_acts(root: str, acts: Sequence[Act], make: Callable[[int], FaultyFiles]) -> tuple[Run, int]:
+    """The acts one after the other until one of them crashes; all as one run, and how many were done.
+
+    `make(done)` gives each act its files, where `done` operations have been counted before.
+    """
+    operations: list[Operation] = []
+    struck: Operation | None = None
+    done = 0
+    for act in acts:
+        files = make(len(operations))
+        run = run_daemon(root, files) if act is work else run_act(root, act, files)
+        operations += [replace(one, number=len(operations) + one.number) for one in run.operations]
+        struck = struck or run.struck
+        if run.code is None:
+            break
+        done += 1
+    return replace(run, operations=tuple(operations), struck=struck), done
+
+
 def _silent_in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     if not isinstance(context.get("exception"), Crash):
         loop.default_exception_handler(context)
@@ -275,14 +335,16 @@ def _stop() -> None:
 
 
 @contextlib.contextmanager
-def _parts_of_the_lab(files: Files) -> Iterator[list[Journal]]:
-    """Journal and committer that count, and a daemon that does not sulk for seconds after a disk error."""
-    opened: list[Journal] = []
+def _parts_of_the_lab(files: Files) -> Iterator[list[Any]]:
+    """Journal, databases and committer that count, and a daemon that does not sulk for seconds after a disk error."""
+    opened: list[Any] = []
     system = _NextProcess()
-    journal = type("Opened", (_LabJournal,), {"opened": opened})
     with (
-        mock.patch.object(brain_module, "Journal", journal),
-        mock.patch.object(brain_module, "Committer", functools.partial(_LabCommitter, files=files)),
+        mock.patch.object(Journal, "__init__", _remembered(Journal.__init__, opened)),
+        mock.patch.object(Database, "__init__", _remembered(Database.__init__, opened)),
+        mock.patch.object(Journal, "transaction", _saying(Journal.transaction)),
+        mock.patch.object(Database, "transaction", _saying(Database.transaction)),
+        mock.patch.object(Committer, "commit", _in_one_step(files, Committer.commit)),
         mock.patch.object(disk_module, "_PAUSE_SECONDS", 0.05),
         mock.patch.object(recording_module, "_FAULT_SECONDS", 0.05),
         mock.patch.object(files_module, "os", system),
@@ -345,14 +407,17 @@ def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, object]) -> 
 
 
 def _end_threads(supervisor: Supervisor) -> None:
-    watch, recorder = getattr(supervisor, "_lookout", None), getattr(supervisor, "_recorder", None)
-    if watch is not None:
-        watch.close()
+    recorder = getattr(supervisor, "_recorder", None)
+    for name, end in (("_lookout", "close"), ("_reporter", "stop"), ("_memory", "stop")):
+        part = getattr(supervisor, name, None)
+        if part is not None:
+            with contextlib.suppress(Crash):
+                getattr(part, end)()
     if recorder is not None and recorder._thread.ident is not None:
         assert recorder.stop(RUN_SECONDS), "the recorder's threads did not end"
     for adapter in getattr(supervisor, "_adapters", {}).values():
         if isinstance(adapter, ToolAdapter):
             adapter.close()
     for thread in threading.enumerate():
-        if thread.name.startswith("tool"):
+        if thread.name.startswith(("tool", "indexer")):
             thread.join(RUN_SECONDS)

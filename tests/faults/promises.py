@@ -16,7 +16,10 @@ from brain_daemon.record.questions import question_from
 from brain_daemon.record.questions import render as render_questions
 from brain_daemon.store.files import TEMPORARY_SUFFIX
 from brain_daemon.store.layout import is_task_name
+from tests.faults.acts import work
 from tests.faults.ward import OURS, Patient, Scenario, git, read, sha256, status_lines, users_work
+
+_OLDER_PAGES = ("work_of_the_user: an older page stands", "asked: prompts/pending.md does not say")
 
 
 @dataclass(slots=True)
@@ -99,18 +102,22 @@ def _places(root: str) -> dict[str, list[str]]:
     return found
 
 
-def violations(patient: Patient, scenario: Scenario) -> list[str]:
-    """What is wrong with a brain whose daemon has recovered and worked through what there was, each with its promise."""
+def violations(patient: Patient, scenario: Scenario, *, pages: bool = True) -> list[str]:
+    """What is wrong with a brain whose daemon has recovered and worked through what there was, each with its promise.
+
+    Without `pages` those that the next outcome writes anew may be the ones of an earlier time.
+    """
     facts = Facts.of(patient)
     checks = (_custody, _starts, _ends, _asked, _ledgers, _history, _work_of_the_user, _litter, _finished)
-    return [f"{check.__name__[1:]}: {said}" for check in checks for said in check(facts, scenario)]
+    found = [f"{check.__name__[1:]}: {said}" for check in checks for said in check(facts, scenario)]
+    return found if pages else [one for one in found if not one.startswith(_OLDER_PAGES)]
 
 
-def _custody(facts: Facts, _scenario: Scenario) -> Iterator[str]:
+def _custody(facts: Facts, scenario: Scenario) -> Iterator[str]:
     """B1, B2: each dropped task is in exactly one folder, its bytes intact."""
     dropped = Counter(sha256(data) for data in facts.patient.tasks)
     found = Counter(one for place in facts.places.values() for one in place)
-    for sha in dropped.keys() | found.keys():
+    for sha in dropped if scenario.spawns else dropped.keys() | found.keys():
         if dropped[sha] != found[sha]:
             yield f"{sha[:8]} was dropped {dropped[sha]} times and is there {found[sha]} times: {facts.where}"
 
@@ -124,14 +131,15 @@ def _starts(facts: Facts, scenario: Scenario) -> Iterator[str]:
         if attempt_id not in known:
             yield f"{attempt_id} was started and the journal does not know it"
     if not scenario.repeatable:
-        tasks = Counter(known[one]["task_id"] for one in facts.started if one in known)
+        tasks = Counter(known[one]["task_id"] for one in facts.started if one in known and one not in scenario.excused)
         yield from (f"{task} was started {times} times unasked" for task, times in tasks.items() if times > 1)
 
 
-def _ends(facts: Facts, _scenario: Scenario) -> Iterator[str]:
-    """B12: every attempt has come to its end, and all of it is in git."""
+def _ends(facts: Facts, scenario: Scenario) -> Iterator[str]:
+    """B12: every attempt has come to its end, and all of it is in git; what was given back has none."""
+    good = {AttemptState.COMMITTED} if scenario.acts == (work,) else {AttemptState.COMMITTED, AttemptState.RELEASED}
     for row in facts.attempts:
-        if row["state"] != AttemptState.COMMITTED:
+        if row["state"] not in good:
             yield f"{row['attempt_id']} is still {row['state']}"
         if (row["ended"] is None) != (row["decision"] is None):
             yield f"{row['attempt_id']} has an outcome without a decision, or the reverse"
@@ -145,9 +153,10 @@ def _asked(facts: Facts, scenario: Scenario) -> Iterator[str]:
             yield f"{row['attempt_id']} was interrupted and no question says so"
         if row["decision"] == Decision.ASK and scenario.repeatable:
             yield f"{row['attempt_id']} waits for an answer and may be repeated"
-    interrupted = sum(row["decision"] == Decision.ASK for row in facts.attempts)
-    if facts.count("active") != interrupted:
-        yield f"{facts.count('active')} tasks are in active/ and {interrupted} wait for an answer"
+    newest = {row["task_id"]: row for row in facts.attempts}
+    waiting = sum(row["decision"] in {Decision.ASK, Decision.PARK} for row in newest.values())
+    if facts.count("active") != waiting:
+        yield f"{facts.count('active')} tasks are in active/ and {waiting} wait for an answer or a time"
     asked = render_questions([question_from(_json(row["document"])) for row in facts.questions])
     path = os.path.join(facts.patient.root, "prompts", "pending.md")
     said = read(path) if os.path.exists(path) else render_questions([])
@@ -180,7 +189,7 @@ def _day_files(root: str, folder: str, suffix: str) -> list[str]:
     return [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(suffix)]
 
 
-def _history(facts: Facts, _scenario: Scenario) -> Iterator[str]:
+def _history(facts: Facts, scenario: Scenario) -> Iterator[str]:
     """B18, B19: one commit an outcome, with paths of ours alone; a sound repository."""
     root = facts.patient.root
     finished = Counter(row["attempt_id"] for row in facts.attempts if row["decision"] == Decision.FINISH)
@@ -188,7 +197,8 @@ def _history(facts: Facts, _scenario: Scenario) -> Iterator[str]:
     if found != finished:
         yield f"git has commits of {dict(found)} for the finished attempts {dict(finished)}"
     for line in git(root, "log", "--format=", "--name-only", "--no-renames", "HEAD").splitlines():
-        if line and not line.startswith((*OURS, "staged.txt", "modified.txt", "both.txt", ".git")):
+        theirs = ("staged.txt", "modified.txt", "both.txt", ".git", *(["tools/"] if scenario.foreign else []))
+        if line and not line.startswith((*OURS, *theirs)):
             yield f"a commit holds {line}"
     for name in ("staged.txt", "modified.txt", "both.txt"):
         if git(root, "rev-list", "--count", "HEAD", "--", name).strip() != "1":
@@ -208,7 +218,8 @@ def _work_of_the_user(facts: Facts, _scenario: Scenario) -> Iterator[str]:
         yield "the stash differs"
     left = [line for line in status_lines(facts.patient.root) if line[3:].startswith(OURS)]
     if left:
-        yield f"git status shows what is ours: {left}"
+        older = {line[3:] for line in left} <= {"context/usage.md", "prompts/pending.md"}
+        yield f"{'an older page stands' if older else 'git status shows what is ours'}: {left}"
 
 
 def _litter(facts: Facts, _scenario: Scenario) -> Iterator[str]:
@@ -223,7 +234,9 @@ def _finished(facts: Facts, scenario: Scenario) -> Iterator[str]:
     """Everything that may be repeated has been done; what may not has ended or waits for its answer."""
     waiting = 0 if scenario.repeatable else facts.count("active")
     ended = facts.count("completed") + facts.count("failed")
-    if ended + waiting != scenario.size:
+    if ended + waiting != scenario.size and not (scenario.spawns and ended + waiting > scenario.size):
         yield f"{scenario.size} tasks, {ended} ended, {waiting} wait: {facts.where}"
+    if facts.count("pending"):
+        yield f"tasks are left in pending/: {facts.where}"
     if facts.count("failed") > scenario.failed:
         yield f"{facts.count('failed')} tasks failed where {scenario.failed} should: {facts.where}"

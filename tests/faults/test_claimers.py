@@ -1,4 +1,4 @@
-"""Two agents that pull their work and a daemon that pushes it, over one folder of a thousand tasks."""
+"""Two agents that pull their work and a daemon that pushes it, over one folder of many tasks: a thousand in `make test-deep`."""
 
 import subprocess
 import sys
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.depth import deep
 from tests.faults.kill_lab import Victim, ended, running
 from tests.faults.promises import Facts, violations
 from tests.faults.scenarios import echo
 from tests.faults.ward import Scenario, Ward
 
-TASKS = 1000
+TASKS = deep(120, 1_000)
 
 # `brain claim` and `brain complete`, again and again, until there is nothing to claim; each claim is told to the witness.
 _AGENT = """
@@ -42,7 +43,8 @@ def _agent(ward_folder: Path, root: str, name: str, witness: str) -> subprocess.
 
 
 @pytest.mark.slow
-def test_two_agents_and_a_daemon_do_a_thousand_tasks_and_none_twice(tmp_path):
+@pytest.mark.timeout(1200)
+def test_two_agents_and_a_daemon_share_the_tasks_and_do_none_twice(tmp_path):
     """Every task has one outcome, one start, one ledger row and one commit, whoever took it; and each of the three took some."""
     scenario = Scenario(
         name="claimers",
@@ -55,7 +57,7 @@ def test_two_agents_and_a_daemon_do_a_thousand_tasks_and_none_twice(tmp_path):
     agents = [_agent(tmp_path, patient.root, name, patient.witness) for name in ("ann", "bob")]
     try:
         with running(victim):
-            victim.wait_for(lambda: ended(patient) == TASKS, "the end of all tasks")
+            victim.wait_for(lambda: ended(patient) == TASKS, "the end of all tasks", 1000)
             for agent in agents:
                 _, said = agent.communicate(timeout=60)
                 assert agent.returncode == 0, said.decode()

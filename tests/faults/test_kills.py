@@ -2,16 +2,20 @@
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.faults.acts import WITNESS
 from tests.faults.kill_lab import Victim, ended, running, session, starts
+from tests.faults.nursery import Nursery
 from tests.faults.promises import violations
-from tests.faults.ward import WITNESS, Scenario, Ward
+from tests.faults.ward import Scenario, Ward
 
 SEED = int(os.environ.get("SEED", "1"))
+SESSIONS = 8
 
 # Says that it starts, and says so too if another process of the same task has not ended.
 _PROGRAM = f"""\
@@ -43,12 +47,20 @@ def _programs(count: int, seconds: float, *, repeatable: bool) -> Scenario:
     )
 
 
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    """Daemons that start in milliseconds."""
+    with Nursery() as made:
+        yield made
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("repeatable", [True, False])
-def test_kills_at_random_moments_break_no_promise(ward, repeatable):
-    """Three kills over a hundred tasks: all are done, or asked about where they must not be repeated; none started twice."""
-    table, found = session(ward, kills=3, tasks=100, seed=SEED, repeatable=repeatable)
-    assert not found, "\n".join([f"SEED={SEED}", *table, *found])
+@pytest.mark.parametrize("number", range(SESSIONS))
+def test_kills_at_points_and_at_random_moments_break_no_promise(ward, nursery, number):
+    """Twenty-five kills over a hundred and fifty tasks: all are done, or asked about where they must not be repeated; none started twice."""
+    tally = session(ward, nursery, kills=25, tasks=150, seed=SEED * 100_000 + number, repeatable=number % 2 == 0)
+    assert tally.count == 25
+    assert not tally.broken, "\n".join([f"SEED={SEED}", *tally.lines, *tally.broken])
 
 
 @pytest.mark.slow

@@ -5,11 +5,12 @@ import signal
 
 import pytest
 
+from tests.faults.acts import WITNESS
 from tests.faults.kill_lab import Victim, ended, running, starts
 from tests.faults.lab import Fault, FaultyFiles, run_daemon
 from tests.faults.promises import violations
 from tests.faults.scenarios import THREE
-from tests.faults.ward import WITNESS, Scenario, Ward
+from tests.faults.ward import Scenario, Ward
 
 EVERYTHING = os.environ.get("BRAIN_CRASH_LAB") == "all"
 _SLEEPER = f"""\
@@ -18,7 +19,7 @@ name: sleeper
 idempotent: true
 invoke:
   kind: command
-  command: [sh, -c, 'echo "$BRAIN_ATTEMPT_ID" >> {WITNESS}; sleep {{seconds}}; cat']
+  command: [sh, -c, 'echo "$BRAIN_ATTEMPT_ID" >> {WITNESS}; while [ ! -e {{go}} ]; do sleep 0.02; done; cat']
 ---
 # Sleeper
 """
@@ -48,9 +49,10 @@ def test_one_disk_error_while_it_runs_leaves_nothing_undone(ward, thread):
 
 
 @pytest.mark.slow
-def test_a_stop_does_not_wait_for_a_dead_daemons_program(ward):
+def test_a_stop_does_not_wait_for_a_dead_daemons_program(ward, tmp_path):
     """The second SIGTERM ends a daemon that waits for an orphan; the orphan lives on, and the next daemon waits for it again."""
-    interfaces = {"sleeper.md": _SLEEPER.format(seconds=6)}
+    go = tmp_path / "go"
+    interfaces = {"sleeper.md": _SLEEPER.format(go=go)}
     scenario = Scenario(name="an orphan", interfaces=interfaces, tasks={"a.md": "# A\n"})
     patient = ward.admit(scenario)
     victim = Victim(patient)
@@ -60,8 +62,9 @@ def test_a_stop_does_not_wait_for_a_dead_daemons_program(ward):
     with running(victim):
         victim.wait_for(victim.is_up, "the daemon")
         victim.signal(signal.SIGTERM)
-        victim.stop(deadline_seconds=4.0)
+        victim.stop()
     assert len(starts(patient)) == 1
+    go.touch()
     with running(victim):
         victim.wait_for(lambda: ended(patient) == 1, "the end of the task")
         victim.stop()

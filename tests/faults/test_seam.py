@@ -16,6 +16,7 @@ ELSEWHERE = {
     "adapters/checking.py": "an unnamed temporary file for what an interface's `check` prints",
     "memory/vector_child.py": "Chroma's own folder is derived from the index and thrown away whole",
     "record/committing.py": "a count that may be lost, and what git leaves when it fails",
+    "record/tree_reader.py": "questions into the pipe of a git that reads",
     "record/user_index.py": "the five steps in the git folder, which have crash tests of their own in tests/record",
     "service/machine.py": "`brain doctor` opens a file twice to try its locks; nothing is written",
     "surfaces/commands/beginning.py": "`brain demo` makes itself a folder before there is any brain",

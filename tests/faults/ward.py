@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from brain_daemon.record.repository import Repository
 from brain_daemon.store.template import template_files
+from tests.faults.acts import Act, placed, work
 from tests.faults.lab import run_daemon
 
-WITNESS = "@WITNESS@"
-OURS = ("brain/", "context/", "logs/", "prompts/")
+OURS = ("brain/", "context/", "logs/", "prompts/", "knowledge/pool/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,10 @@ class Scenario:
 
     `failed` is how many tasks fail in a run without faults. `repeatable` says that all may be re-run unasked. `before` is
     dropped and worked off first; then each name in `retried` is moved from completed/ back to pending/, as a person does it.
+    `excused` are attempts that were seen to fail: their tasks may be tried again unasked.
+
+    `acts` are what happens, one after the other; `spawns` says that tasks make tasks of their own, `foreign` that the interfaces came with
+    git, `crowded` that more than three tasks are too many for a folder.
     """
 
     name: str
@@ -31,6 +35,12 @@ class Scenario:
     repeatable: bool = True
     before: Mapping[str, str] = field(default_factory=dict)
     retried: tuple[str, ...] = ()
+    excused: frozenset[str] = frozenset()
+    acts: tuple[Act, ...] = (work,)
+    workflows: Mapping[str, str] = field(default_factory=dict)
+    spawns: bool = False
+    foreign: bool = False
+    crowded: bool = False
 
     @property
     def size(self) -> int:
@@ -64,7 +74,12 @@ class Ward:
         witness = f"{root}.witness"
         shutil.copytree(self._template, root, symlinks=True)
         for name, text in scenario.interfaces.items():
-            _write(os.path.join(root, "tools", "interfaces", name), text.replace(WITNESS, witness).encode())
+            _write(os.path.join(root, "tools", "interfaces", name), placed(text, root).encode())
+        for name, text in scenario.workflows.items():
+            _write(os.path.join(root, "brain", "workflows", name), text.encode())
+        for folder in (*(["tools"] if scenario.foreign else []), *(["brain/workflows"] if scenario.workflows else [])):
+            git(root, "add", folder)
+            git(root, "commit", "-q", "-m", folder, "--", folder)
         folders = os.path.join(root, "brain", "tasks")
         if scenario.before:
             _drop(folders, scenario.before)
@@ -78,6 +93,8 @@ class Ward:
     def discharge(self, patient: Patient) -> None:
         """The patient is well: nothing of it is kept."""
         shutil.rmtree(patient.root)
+        for beside in ("state", "shared"):
+            shutil.rmtree(f"{patient.root}.{beside}", ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(patient.witness)
 

@@ -10,7 +10,7 @@ from brain_daemon.model import document
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.store.files import Files
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture

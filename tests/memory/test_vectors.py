@@ -4,16 +4,17 @@ import http.server
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from brain_daemon.memory import vectors as vectors_module
 from brain_daemon.memory.indexer import Indexer
 from brain_daemon.memory.notes import Author, Inbox
 from brain_daemon.memory.pool import Pool
 from brain_daemon.memory.vectors import EmbeddingWish, Vectors, default_store, index_path
-from brain_daemon.service import remembering
 from brain_daemon.store.files import Files
 
 LOUDEST = [70, 85, 197, 211, 213, 219, 229, 335]
@@ -191,6 +192,18 @@ def test_another_embedding_takes_the_place_of_the_first(brain, living, until):
     assert pool.search("zebras")[0].by == "both"
 
 
+def test_a_child_that_is_not_ready_yet_is_not_waited_for(brain, until, tmp_path, monkeypatch):
+    """A short run must not take as long as the libraries take to load."""
+    monkeypatch.setattr(vectors_module, "_STOP_SECONDS", 600.0)
+    (tmp_path / "numpy.py").write_text("import time\ntime.sleep(600)\n")
+    path = os.pathsep.join((str(tmp_path), *sys.path))
+    vectors = Vectors(brain.layout, EmbeddingWish(wanted="local"), {**os.environ, "PYTHONPATH": path})
+    vectors.start()
+    until(lambda: vectors.pid is not None, "the child")
+    vectors.stop()
+    assert vectors.pid is None
+
+
 def test_a_hint_is_enough_and_a_scan_is_too(brain, living, until):
     """A new note is found within moments, whether somebody told of it or not."""
     heard = []
@@ -221,14 +234,24 @@ def test_an_index_that_is_damaged_while_the_daemon_runs_is_built_anew(brain, liv
     until(lambda: [hit.by for hit in pool.search("zebras")] == ["both"], "both to be back", 20)
 
 
-def test_the_doctor_says_which_embedding_is_in_use(brain):
-    """And why that one."""
-    opened = brain.open(memory_embedding="local")
+def test_a_chroma_that_kills_every_child_is_done_without(brain, until, tmp_path):
+    """After two that died before they held a vector the third one leaves it alone, and the search by meaning works."""
+    (tmp_path / "chromadb").mkdir()
+    (tmp_path / "chromadb" / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    brain.write("knowledge/zoo.md", "Stripes of zebras.\n")
+    vectors = Vectors(
+        brain.layout, EmbeddingWish(wanted="local"), {**os.environ, "PYTHONPATH": path}, store="chroma", exact=0
+    )
+    pool = Pool(brain.layout, Files(), vectors)
+    pool.refresh()
+    vectors.start()
     try:
-        said = remembering.embedding_in_use(opened)
+        until(lambda: settled(pool, vectors), "the vectors")
+        assert (vectors.told.deaths, vectors.told.store) == (2, "flat")
+        assert pool.search("zebras")[0].by == "both"
     finally:
-        opened.close()
-    assert said == "memory searches by words and by vectors of local-512.1: memory_embedding asks for it."
+        vectors.stop()
 
 
 def test_without_the_packages_words_are_enough(brain, monkeypatch):

@@ -317,3 +317,12 @@ def test_read_refuses_what_python_frontmatter_would_lose(text, line, message):
     with pytest.raises(Malformed, match=message) as caught:
         read(text)
     assert caught.value.line == line
+
+
+@pytest.mark.parametrize("head", ["---", "a: b\n---", "---\n---"])
+def test_a_fault_behind_the_last_line_is_told_on_a_line_that_is_there(head):
+    """A workflow file may be nothing but a fence."""
+    with pytest.raises(Malformed) as caught:
+        load(head, first_line=1)
+    assert caught.value.line is not None
+    assert 1 <= caught.value.line <= head.count("\n") + 1

@@ -167,6 +167,34 @@ def test_the_full_form_says_how_to_call():
     assert invoke.profile("full") is None
 
 
+SO_FAR = "command: x\noutput:\n  format: {format}\n  so_far:\n    cost_usd: total(out[].usd)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "streams"),
+    [
+        (SO_FAR.format(format="jsonl"), True),
+        ("command: x\n", False),
+        (
+            "invoke: {kind: http, protocol: openai, base_url: 'https://api.example.org'}\ncost: {tier: free, model: m}\n",
+            True,
+        ),
+        ("invoke: {kind: human}\n", False),
+    ],
+    ids=["it tells", "it does not", "an API always", "a person never"],
+)
+def test_whether_a_budget_can_end_it_in_the_middle(text, streams):
+    """A command says where it tells its cost while it runs."""
+    assert parsed(f"---\nname: upper\n{text}---\n# Upper\n").streams is streams
+
+
+def test_one_value_at_the_end_tells_nothing_while_it_runs():
+    """That is a warning, since nobody would notice."""
+    assert parsed(f"---\nname: upper\n{SO_FAR.format(format='jsonl')}---\n# Upper\n").warnings == ()
+    (warning,) = parsed(f"---\nname: upper\n{SO_FAR.format(format='json')}---\n# Upper\n").warnings
+    assert "`output.so_far` finds nothing" in warning
+
+
 def test_the_full_form_says_how_to_read():
     """The expressions are kept as they were written, in the order they were written."""
     output = parsed(FULL, "claude_code.md").output

@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_daemon.model.quantities import (
-    format_duration,
-    format_instant,
     parse_count,
     parse_duration,
     parse_flag,
@@ -169,49 +167,6 @@ def test_what_is_no_flag_is_refused():
     """Anything else is refused with the two that are allowed."""
     with pytest.raises(ValueError, match='"maybe" is not true or false'):
         parse_flag("maybe")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-3, "0.0 s"),
-        (0, "0.0 s"),
-        (0.0001, "1 ms"),
-        (0.042, "42 ms"),
-        (0.0996, "0.1 s"),
-        (12.4, "12.4 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min"),
-        (184, "3 min 4 s"),
-        (3599.7, "1 h"),
-        (7500, "2 h 5 min"),
-        (86_399.9, "1 d"),
-        (273_600, "3 d 4 h"),
-    ],
-)
-def test_a_duration_is_shown_in_its_two_largest_units(seconds, text):
-    """Rounding never shows sixty of a unit."""
-    assert format_duration(seconds) == text
-
-
-@given(st.floats(min_value=0, max_value=253370764799))
-def test_an_instant_shown_is_read_back_to_its_second(epoch):
-    """format_instant and parse_instant are inverse on whole seconds."""
-    shown = format_instant(epoch)
-    assert len(shown) == 20
-    assert parse_instant(shown) == epoch // 1
-
-
-def test_an_instant_is_shown_in_utc_with_a_z():
-    """The form of the design."""
-    assert format_instant(EVENING + 0.9) == "2026-11-20T20:15:00Z"
-
-
-@pytest.mark.parametrize("epoch", [float("inf"), float("nan"), 1e18, -1e12])
-def test_a_time_out_of_the_calendar_is_refused(epoch):
-    """No other exception than ValueError comes out."""
-    with pytest.raises(ValueError, match="is not a time between the years 1 and 9999"):
-        format_instant(epoch)
 
 
 @given(st.text(max_size=40), st.sampled_from([parse_duration, parse_instant, parse_count, parse_money, parse_flag]))

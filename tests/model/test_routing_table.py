@@ -156,3 +156,12 @@ def test_any_text_whatever_gives_a_table_or_a_fault(text):
     """Nothing a person may type makes the reader fail."""
     found = parse_routing(f"---\n{text}\n---\n".encode("utf-8", "surrogatepass"))
     assert isinstance(found, RoutingTable | RoutingFault)
+
+
+def test_a_table_of_thousands_of_unknown_keys_is_read_in_bounded_time_and_words():
+    """The first ones are named, the others are counted."""
+    keys = "".join(f"key{number}: x\n" for number in range(3_000))
+    found = parse_routing(f"---\n{keys}---\n".encode())
+    assert isinstance(found, RoutingTable)
+    assert len(found.warnings) == 21
+    assert "2980 more keys" in found.warnings[-1]

@@ -60,3 +60,17 @@ def test_the_forms_that_people_write_are_understood(name: str, text: str) -> Non
     """A map of steps, a name alone, JSON, a retry as a map."""
     reading = read_workflow(name, text.encode())
     assert not reading.faults, reading.faults
+
+
+@pytest.mark.parametrize("depth", [13, 300, 450, 20_000])
+def test_json_that_nests_too_deeply_is_refused_like_yaml(depth):
+    """However deep: what reads it afterwards would fall over it."""
+    data = b'{"steps": ' + b"[" * depth + b"]" * depth + b"}"
+    (fault,) = read_workflow("w.json", data).faults
+    assert "deep" in fault.message
+
+
+def test_json_at_the_greatest_depth_is_read_on():
+    """Its fault is another one: a step that is no map."""
+    faults = read_workflow("w.json", b'{"steps": ' + b"[" * 11 + b"]" * 11 + b"}").faults
+    assert not any("deep" in fault.message for fault in faults)

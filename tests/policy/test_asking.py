@@ -14,7 +14,6 @@ from brain_daemon.policy.asking import (
     Proceed,
     Standing,
     WaitUntil,
-    for_this_window,
     near_limit,
     stands,
 )
@@ -59,14 +58,6 @@ def test_an_answer_stands_for_its_window_or_always(answer, found):
     assert verdict(90, answer, until=RESET) == found
     assert isinstance(verdict(90, answer, until=NOW), AskFirst)
     assert stands(Standing(answer=answer), NOW)
-
-
-def test_an_answer_for_this_window_ends_with_it():
-    """Of a sliding window something leaves every minute; the answer outlives that by the window's length."""
-    assert for_this_window(Answer.HERE, reading(95), NOW) == Standing(answer=Answer.HERE, until=RESET)
-    slides = Quota(label="q", unit="messages", amount=Decimal(9), counted=(Since(at=0.0),), slides_seconds=18_000.0)
-    one = Reading(quota=slides, used=Decimal(9), resets_at=NOW + 60)
-    assert for_this_window(Answer.WAIT, one, NOW) == Standing(answer=Answer.WAIT, until=NOW + 18_000)
 
 
 @pytest.mark.parametrize("answer", [None, Answer.HERE, Answer.WAIT])

@@ -5,15 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_daemon.model.interface import Limits
-from brain_daemon.policy.admission import Used
 from brain_daemon.policy.buckets import (
-    Account,
     Bucket,
     Granted,
     Later,
     Rates,
-    as_used,
-    changed_limits,
     drawn,
     try_acquire,
 )
@@ -75,35 +71,6 @@ def test_the_outcome_corrects_the_estimate_both_ways():
     assert drawn(after, tokens=40, now=0.0).tokens.level == -20
     assert drawn(after, tokens=-30, now=0.0).tokens.level == 50
     assert drawn(after, tokens=-500, now=0.0).tokens.level == 100
-
-
-def test_new_limits_keep_what_was_taken():
-    """A file edited at noon gives nobody a second minute's worth."""
-    after = drawn(Rates.of(LIMITS, 0.0), requests=10, tokens=600, now=0.0)
-    changed = changed_limits(after, Limits(requests_per_minute=30), 0.0)
-    assert changed.requests.level == 20
-    assert changed.tokens is None
-    assert changed_limits(changed, LIMITS, 0.0).tokens.level == 6_000
-
-
-@pytest.mark.parametrize(
-    ("taken", "requests", "resets_in"),
-    [(0, 0, None), (59, 59, None), (59.5, 60, 0.5), (60, 60, 1.0)],
-)
-def test_admission_sees_a_full_minute_exactly_where_the_next_request_would_wait(taken, requests, resets_in):
-    """The rest of what is used stays as it was."""
-    before = Used(messages_today=7)
-    used = as_used(drawn(rates(requests_per_minute=60), requests=taken, now=0.0), before, now=0.0, wall_now=1e9)
-    assert (used.requests_last_minute, used.tokens_last_minute, used.messages_today) == (requests, 0, 7)
-    assert used.minute_resets_at == (None if resets_in is None else pytest.approx(1e9 + resets_in))
-
-
-def test_an_account_counts_requests_tokens_and_denials():
-    """A correction never makes them negative."""
-    account = Account().granted(1, 500).denied().granted(2, 10)
-    assert account == Account(requests=3, tokens=510, denials=1)
-    assert account.corrected(-600).tokens == 0
-    assert account.corrected(5).tokens == 515
 
 
 @given(

@@ -19,11 +19,8 @@ from brain_daemon.policy.budgets import (
     UnknownPrice,
     applying,
     is_spent,
-    left,
     may_spend,
     period,
-    spent,
-    to_reserve,
 )
 
 NOW = datetime(2026, 11, 21, 11, tzinfo=UTC).timestamp()
@@ -70,14 +67,9 @@ def test_a_task_budget_has_no_calendar():
 
 
 def test_a_run_that_can_be_stopped_in_the_middle_may_start_while_anything_is_left():
-    """Reserved is then no more than is left, also for an unknown price."""
+    """Whatever it may need."""
     assert isinstance(asked(HARD, "9.99", dollars("5"), streams=True), Allowed)
     assert isinstance(asked(HARD, "10", dollars("5"), streams=True), Stopped)
-    used = Amount(usd=Decimal("9.99"), tokens=400)
-    assert to_reserve([(HARD, used)], dollars("5", 9000), streams=True) == dollars("0.01", 600)
-    assert to_reserve([(HARD, used)], dollars(None, None), streams=True) == dollars("0.01", 600)
-    assert to_reserve([(HARD, used)], dollars("5", 9000)) == dollars("5", 9000)
-    assert to_reserve([(DAY, used)], dollars(None, None), streams=True) == dollars(None, None)
 
 
 def test_what_costs_nothing_is_no_matter_of_a_dollar_budget():
@@ -135,11 +127,14 @@ def test_a_task_falls_under_the_budgets_of_its_names_and_of_every_day():
     ]
 
 
-def test_what_is_left_is_never_below_zero_and_nothing_left_is_spent():
-    """None is no bound."""
-    assert left(HARD, Amount(usd=Decimal(11), tokens=1)) == dollars("0", 999)
-    assert left(DAY, Amount(usd=Decimal(4), tokens=1)) == dollars("6", None)
-    assert left(Budget(scope=Scope.DAY, tokens=5), Amount()) == dollars(None, 5)
+def test_a_budget_is_shown_in_one_line():
+    """As it was set; what has no figure is left out."""
+    assert str(Budget(scope=Scope.DAY, usd=Decimal(5), hard=True)) == "day $5 hard"
+    assert str(Budget(scope=Scope.TYPE, name="code", tokens=20_000)) == "type code 20,000 tokens"
+
+
+def test_a_budget_is_spent_when_nothing_is_left_of_dollars_or_tokens():
+    """What has no figure is no bound."""
     assert is_spent(DAY, Amount(usd=Decimal(10)))
     assert is_spent(HARD, Amount(tokens=1000))
     assert not is_spent(DAY, Amount(usd=Decimal("9.99"), tokens=10**9))
@@ -153,38 +148,12 @@ def test_days_and_months_are_counted_in_the_zone():
     assert period(Scope.CHAIN, NOW, BERLIN) is None
 
 
-def test_a_row_takes_the_place_of_its_reservation():
-    """Each attempt counts once."""
-    rows = {"a": Amount(usd=Decimal(1), tokens=5)}
-    reserved = {"a": Amount(usd=Decimal(9), tokens=90), "b": Amount(usd=Decimal(2), unpriced=1)}
-    assert spent(rows, reserved) == Amount(usd=Decimal(3), tokens=5, unpriced=1)
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 100), st.integers(0, 100), st.booleans(), st.booleans()),
-        max_size=30,
-    )
-)
-def test_rows_and_reservations_are_never_below_what_was_truly_spent(attempts):
-    """Each attempt spends up to its reservation; some have a row, some died before it, of some both still stand."""
-    truth, rows, reserved = Decimal(0), {}, {}
-    for number, (reservation, share, died, both) in enumerate(attempts):
-        cost = Decimal(reservation) * share / 100
-        truth += cost
-        if died or both:
-            reserved[str(number)] = Amount(usd=Decimal(reservation))
-        if not died:
-            rows[str(number)] = Amount(usd=cost)
-    assert spent(rows, reserved).usd >= truth
-
-
 @given(st.lists(st.tuples(st.decimals("0", "3", places=2), st.booleans()), max_size=40))
 def test_a_hard_budget_is_never_passed_by_what_is_admitted(tasks):
-    """Whether runs can be stopped in the middle or not, as long as each stays within what was reserved for it."""
+    """Whether runs are stopped where the budget ends or not, as long as the others stay within their estimates."""
     used = Amount()
     for usd, streams in tasks:
         estimate = Estimate(usd=usd, tokens=0)
         if isinstance(may_spend([(HARD, used)], estimate, now=NOW, zone=UTC, streams=streams), Allowed):
-            used = used.plus(to_reserve([(HARD, used)], estimate, streams=streams).amount)
+            used = used.plus(Amount(usd=min(usd, 10 - used.usd) if streams else usd))
         assert used.usd <= 10

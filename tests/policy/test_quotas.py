@@ -34,6 +34,7 @@ from brain_daemon.policy.quotas import (
     Use,
     account_key,
     as_used,
+    concerned,
     no_room,
     period_seconds,
     quotas_of,
@@ -279,3 +280,16 @@ def test_never_more_is_started_in_five_hours_than_the_quota_and_never_past_what_
         report = reports.get("5h")
         if report and now < report.at + 5 * HOUR:
             assert sum(at >= report.at for at, _ in rows) <= math.ceil(5 * (1 - report.utilisation))
+
+
+def test_what_one_use_is_beyond_another_is_never_below_nothing():
+    """In each unit by itself."""
+    more = Use(messages=1, tokens=50, usd=Decimal(2)).beyond(Use(messages=3, tokens=20, usd=Decimal(1)))
+    assert more == Use(messages=0, tokens=30, usd=Decimal(1))
+
+
+@pytest.mark.parametrize(("unit", "found"), [("messages", False), ("tokens", True), (SHARE, True)])
+def test_a_quota_is_concerned_where_something_of_it_would_be_used(unit, found):
+    """Of one that only a client speaks of nobody can tell."""
+    quota = Quota(label="x", unit=unit, amount=Decimal(1), counted=())
+    assert concerned(quota, Use(tokens=1)) is found

@@ -7,7 +7,7 @@ import pytest
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.interface import Tier
 from brain_daemon.model.outcome import Cancelled, Ended, Failed, FailureKind, Interrupted, Outcome, Succeeded, TimedOut
-from brain_daemon.policy.resuming import goes_on, going_on, is_parked, resumption, session_of
+from brain_daemon.policy.resuming import goes_on, going_on, is_parked, is_waiting, resumption, session_of
 from brain_daemon.policy.routing import Choice, Ranked
 
 TEXT = "# Build it"
@@ -153,3 +153,38 @@ def test_a_task_goes_on_where_it_was_as_long_as_that_can_do_it() -> None:
     assert [one.name for one in going_on(choice, "b").ranked] == ["b"]
     assert going_on(choice, "gone") is choice
     assert going_on(choice, None) is choice
+
+
+def test_a_client_that_waited_for_its_children_is_told_so_in_its_session() -> None:
+    """It remembers the task: what came of them follows, and is put there by whoever reads their records."""
+    waited = attempt(failed(FailureKind.WAITING, "waits for 2 children"), decision=Decision.PARK)
+    assert is_waiting(waited)
+    told = resumption([waited], "claude", TEXT, can_resume=True)
+    assert told is not None
+    assert told.client_session == waited.ended.client_session
+    assert "you have spawned" in told.prompt
+    assert TEXT not in told.prompt
+
+
+def test_a_client_without_sessions_that_waited_gets_the_task_again() -> None:
+    """Afresh, in the folder it has worked in."""
+    waited = attempt(failed(FailureKind.WAITING, "waits for 2 children"), decision=Decision.PARK)
+    told = resumption([waited], "claude", TEXT, can_resume=False)
+    assert told is not None
+    assert told.client_session is None
+    assert told.prompt.startswith(f"{TEXT}\n\n---\n\n")
+    assert "cut short" not in told.prompt
+
+
+def test_only_an_end_for_the_children_is_waiting() -> None:
+    """A question is not, nor what has not ended."""
+    assert not is_waiting(attempt(failed(FailureKind.ASKED, "Which?"), decision=Decision.PARK))
+    assert not is_waiting(replace(attempt(failed(FailureKind.WAITING, "")), ended=None))
+
+
+def test_an_answer_is_told_whatever_became_of_the_attempt_it_was_given_to() -> None:
+    """One that ran out of time afterwards had asked nothing that is still known."""
+    late = attempt(TimedOut(after_seconds=1.0), answer="blue")
+    told = resumption([late], "claude", TEXT, can_resume=True)
+    assert told is not None
+    assert told.prompt.endswith("You asked: \n\nThe answer: blue")

@@ -37,7 +37,7 @@ BLAMELESS = [
     FailureKind.AUTH,
     FailureKind.CONTEXT_TOO_LONG,
 ]
-STAYING = [FailureKind.SESSION_UNKNOWN, FailureKind.ASKED]
+STAYING = [FailureKind.SESSION_UNKNOWN, FailureKind.ASKED, FailureKind.WAITING]
 LIMITS = [FailureKind.QUOTA, FailureKind.RATE_LIMIT]
 WORTH_WAITING = [*LIMITS, FailureKind.UNAVAILABLE]
 FINAL = [FailureKind.PERMISSION_DENIED, FailureKind.BUDGET]
@@ -157,12 +157,12 @@ def test_what_no_interface_can_change_ends_the_task(kind: FailureKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_no_other_interface_each_kind_waits_tries_the_same_or_ends(kind: FailureKind) -> None:
-    """An outage is waited out; a limit that lasts and a question park; what may pass is tried again; the rest ends with its reason."""
+    """An outage is waited out; a limit that lasts, a question and children park; what may pass is tried again; the rest ends with its reason."""
     verdict = step(failed(kind, retry_after_seconds=900.0) if kind in LIMITS else failed(kind))
     if kind in LIMITS:
         assert verdict == Park(why=f"{kind}: it said no", until=pytest.approx(1_960.0))
         return
-    if kind is FailureKind.ASKED:
+    if kind in (FailureKind.ASKED, FailureKind.WAITING):
         assert verdict == Park(why="it said no")
         return
     if kind is FailureKind.SESSION_UNKNOWN:

@@ -763,6 +763,20 @@ def test_an_open_commit_of_the_user_is_not_broken(brain, tmp_path, where):
     assert brain.git("log", "-2", "--format=%s").split("\n")[1] == "by hand"
 
 
+def test_an_editor_opened_meanwhile_is_not_broken(brain, tmp_path):
+    """It is looked for again under the lock."""
+    plan, committer = brain.plan("one"), brain.committer(Meddled)
+    with contextlib.ExitStack() as stack:
+        users = []
+        committer.act = lambda: users.append(stack.enter_context(waiting_commit(brain, tmp_path, "editor")))
+        assert "a git commit is open" in owed(committer.commit([plan]))
+        stack.close()
+        assert users[0].wait() == 0
+    committed(committer.commit([plan]))
+    assert brain.git("log", "-2", "--format=%s").split("\n")[1] == "by hand"
+    check_clean(brain)
+
+
 def test_an_abandoned_commit_message_is_no_reason_to_owe(brain):
     """The file stays for ever once an editor was left without a message."""
     brain.git("commit", "--allow-empty", check=False, GIT_EDITOR="false")
@@ -889,12 +903,14 @@ def test_a_rebase_begun_meanwhile_is_owed(brain):
     assert brain.head() == before
 
 
-def test_a_locked_branch_is_owed_in_gits_words(brain):
-    """Then the index is as it was, and nothing of ours is left."""
-    lock = brain.git_dir() / "refs/heads/main.lock"
+@pytest.mark.parametrize("name", ["refs/heads/main.lock", "HEAD.lock"])
+def test_a_locked_ref_is_owed_in_gits_words(brain, name):
+    """Then the index is as it was, free for the person all the while but for moments, and nothing of ours is left."""
+    brain.git("config", "core.packedRefsTimeout", "20")
+    lock = brain.git_dir() / name
     lock.touch()
     plan, before = brain.plan("one"), brain.users_work()
-    assert "main.lock" in owed(brain.committer().commit([plan]))
+    assert lock.name in owed(brain.committer().commit([plan]))
     assert brain.users_work() == before
     lock.unlink()
     committed(brain.committer().commit([plan]))
@@ -1178,3 +1194,29 @@ def test_the_lock_that_a_killed_git_left_on_our_own_ref_holds_up_no_commit(tmp_p
     assert isinstance(committer.commit([brain.plan("two")]), Owed)
     committed(committer.commit([brain.plan("two")]))
     assert not place.exists()
+
+
+def test_a_lock_on_packed_refs_holds_up_no_commit(brain):
+    """Nothing of a group touches packed-refs, where a killed git would leave its lock for every git after it."""
+    (brain.git_dir() / "packed-refs.lock").touch()
+    committed(brain.committer().commit([brain.plan("one")]))
+    assert brain.git("for-each-ref", "refs/brain") == ""
+
+
+@pytest.mark.parametrize("left", ["refs/heads/main.lock", "HEAD.lock"])
+def test_the_locks_of_a_git_killed_while_it_moved_the_branch_are_taken_away(brain, left):
+    """The branch's holds our commit, which no other git knows; HEAD's is empty and stays so. A lock of other content is left alone."""
+    committer = brain.committer()
+    committed(committer.commit([brain.plan("one")]))
+    ours = brain.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "ours").strip()
+    brain.git("update-ref", committer._staging, ours)
+    lock = brain.git_dir() / left
+    lock.write_text(f"{ours}\n" if "main" in left else "")
+    committer.recover()
+    assert not lock.exists()
+    brain.git("update-ref", committer._staging, ours)
+    lock.write_text(f"{brain.git('rev-parse', 'HEAD').strip()}\n")
+    committer.recover()
+    assert lock.exists()
+    lock.unlink()
+    committed(committer.commit([brain.plan("two")]))

@@ -14,6 +14,7 @@ from brain_daemon.record.metrics import AVAILABILITY, QUALITY, DayTally, percent
 DAY = "2026-11-20"
 OTHER = {
     FailureKind.ASKED,
+    FailureKind.WAITING,
     Reason.MALFORMED,
     Reason.DEPENDENCY_FAILED,
     Reason.HANDOFF_MISSING,

@@ -182,6 +182,19 @@ def test_a_new_repository_has_a_branch_and_no_head(tmp_path):
     assert "make a first commit" in (found.in_progress() or "")
 
 
+def test_being_away_from_a_branch_is_seen_each_time_and_said(top):
+    """Detached, back, on a branch without a commit, back: what was found the last time is not what is answered."""
+    repository = Repository.open(str(top))
+    for away, words in ((["--detach"], "detached"), (["--orphan", "fresh"], "no commit yet")):
+        assert repository.away_from_branch() is None
+        assert repository.away_from_branch() is None
+        git(top, "checkout", "-q", *away)
+        assert words in repository.away_from_branch()
+        assert words in repository.away_from_branch()
+        git(top, "checkout", "-q", "-f", "main")
+    assert repository.away_from_branch() is None
+
+
 def test_create_takes_a_name_that_looks_like_an_option(tmp_path, monkeypatch):
     """A path is never read as a flag."""
     monkeypatch.chdir(tmp_path)
@@ -225,7 +238,6 @@ def test_head_blobs_tell_what_is_in_head_and_not_in_the_index(top):
     git(top, "rm", "--quiet", "--cached", "a.md")
     found = Repository.open(str(top))
     assert found.head_blobs(["a.md", "new.md", "never.md"]) == {"a.md": found.blob_id(b"a\n")}
-    assert found.head_blob("new.md") is None
 
 
 NAMES = [
@@ -283,6 +295,6 @@ def test_reading_a_repository_changes_nothing_in_it(top):
     git(top, "config", "core.fsmonitor", str(hook))
     before = {path: path.stat().st_mtime_ns for path in (top / ".git").rglob("*")}
     found = Repository.open(str(top))
-    _ = found.head(), found.branch(), found.in_progress(), found.tracked(["a.md"]), found.head_blob("a.md")
+    _ = found.head(), found.branch(), found.in_progress(), found.tracked(["a.md"]), found.head_blobs(["a.md"])
     assert {path: path.stat().st_mtime_ns for path in (top / ".git").rglob("*")} == before
     assert not (top / "seen").exists()

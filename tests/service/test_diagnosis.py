@@ -17,11 +17,15 @@ from brain_daemon.store.locks import BrainLock
 
 @pytest.fixture
 def examine(brain, tmp_path):
-    """`examine()` gives the findings; settings of the environment as keyword arguments."""
+    """`examine()` gives the findings; settings of the environment as keyword arguments.
+
+    What starts processes to look at vectors and at Chroma has tests of its own (test_memory_check.py).
+    """
+    questions = tuple(one for one in diagnosis.QUESTIONS if one is not diagnosis._memory)
 
     def ask(**settings) -> list[Finding]:
         layout = layout_of(str(brain.root), str(tmp_path / "state"))
-        return list(diagnosis.examine(layout, {**os.environ, **settings}))
+        return list(diagnosis.examine(layout, {**os.environ, **settings}, questions))
 
     return ask
 
@@ -115,6 +119,7 @@ def test_a_missing_journal_beside_active_tasks_is_bad_and_is_not_made_anew(brain
 
 def test_an_empty_journal_is_bad(brain, examine):
     """No crash of this program leaves one."""
+    brain.open().close()
     layout = brain.layout
     for ending in ("", "-wal", "-shm"):
         if os.path.exists(layout.journal + ending):
@@ -276,3 +281,24 @@ def test_the_daemon_that_runs_is_named(brain, examine):
         assert f"process {os.getpid()}" in said(examine(), Level.OK, "daemon")
     finally:
         lock.release()
+
+
+def test_a_daemon_that_dies_again_and_again_is_said_with_its_log(brain, examine):
+    """A few deaths may be an update or a power cut; five in a row are a fault."""
+    state = brain.layout.state
+    os.makedirs(state, exist_ok=True)
+    place = os.path.join(state, "starts.json")
+    for starts, level in ((4, None), (5, Level.BAD)):
+        with open(place, "w") as handle:
+            handle.write(f'{{"starts": {starts}}}')
+        told = said(examine(), Level.BAD, "daemon")
+        assert ("died 5 times" in told and "daemon.log" in told) is (level is Level.BAD)
+
+
+def test_a_file_system_that_may_not_be_written_is_said_once(tmp_path, monkeypatch):
+    """Not one line for each folder, and with what works all the same."""
+    monkeypatch.setattr(machine.os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    (finding,) = machine.folders([str(tmp_path), str(tmp_path)])
+    assert finding.level is Level.BAD
+    assert "may not be written" in finding.what
+    assert "brain status" in finding.fix

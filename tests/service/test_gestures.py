@@ -152,7 +152,7 @@ async def test_editing_a_pending_file_changes_the_task(echoing):
     echoing.echo("slow", SLOW, more=ONLY_BY_NAME)
     async with echoing.running(parallel="1") as daemon:
         echoing.drop("first.md", task(interface="slow"))
-        await daemon.until(lambda: echoing.where("first") == ["active"], "the first to run")
+        await daemon.started("first")
         path = echoing.drop("second.md", task("before"))
         await daemon.until(lambda: len(daemon.supervisor._dispatch) == 1, "the second to queue")
         path.write_text(task("after"))
@@ -168,7 +168,7 @@ async def test_editing_a_queued_file_under_a_settle_time_stops_nothing(echoing):
     echoing.echo("slow", SLOW, more=ONLY_BY_NAME)
     async with echoing.running(parallel="1", settle="200ms") as daemon:
         echoing.drop("first.md", task(interface="slow"))
-        await daemon.until(lambda: echoing.where("first") == ["active"], "the first to run")
+        await daemon.started("first")
         path = echoing.drop("second.md", task("before"))
         await daemon.until(lambda: len(daemon.supervisor._dispatch) == 1, "the second to queue")
         path.write_text(task("after"))
@@ -204,7 +204,7 @@ async def test_deleting_an_active_file_does_not_stop_it_and_is_said(echoing):
         echoing.drop("gone.md", "Say it.\n")
         (echoing.pending / "x.md").unlink(missing_ok=True)
         echoing.drop("work.md", task(interface="slow"))
-        await daemon.until(lambda: echoing.where("work") == ["active"], "it to run")
+        await daemon.started("work")
         (echoing.active / "work.md").unlink()
         await daemon.ended("work")
     result = echoing.recorded("work")
@@ -217,7 +217,7 @@ async def test_editing_an_active_file_keeps_the_edit_beside_the_result(echoing):
     echoing.echo("slow", "delay_seconds: 0.5")
     async with echoing.running() as daemon:
         echoing.drop("work.md", task("before", interface="slow"))
-        await daemon.until(lambda: echoing.where("work") == ["active"], "it to run")
+        await daemon.started("work")
         (echoing.active / "work.md").write_text("changed my mind\n")
         await daemon.ended("work")
     result = echoing.recorded("work")
@@ -371,12 +371,14 @@ async def test_a_corrected_file_with_the_same_id_runs(echoing):
 
 
 async def test_not_before_is_held_until_its_time(echoing):
-    """It is held with its time, and starts when that has come."""
-    async with echoing.running(scan="60s") as daemon:
-        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
-        echoing.drop("later.md", task(not_before=soon))
-        await daemon.until(lambda: "not before" in daemon.held().get("later.md", ""), "the hold")
+    """It is held with its time, and starts when that has come, without a scan."""
+    async with echoing.running(scan="1h") as daemon:
+        echoing.drop("far.md", task(not_before="2099-01-01T00:00:00Z"))
+        soon = int(time.time()) + 2
+        echoing.drop("later.md", task(not_before=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(soon))))
+        await daemon.until(lambda: "not before" in daemon.held().get("far.md", ""), "the hold")
         await daemon.ended("later")
+        assert daemon.brain.journal.attempts_of("later")[0].started_at >= soon
 
 
 async def test_conflicting_tasks_never_overlap(echoing):
@@ -409,7 +411,7 @@ async def test_two_pending_files_with_one_id_take_turns(echoing):
     echoing.echo("slow", SLOW, more=ONLY_BY_NAME)
     async with echoing.running() as daemon:
         echoing.drop("a.md", task(id="same", interface="slow"))
-        await daemon.until(lambda: echoing.where("same") == ["active"], "the first to run")
+        await daemon.started("same")
         echoing.drop("b.md", task(id="same"))
         await daemon.until(
             lambda: "another task with the id" in daemon.held().get("b.md", ""), "the second to be declined"

@@ -13,8 +13,9 @@ from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable, parse_routing
 from brain_daemon.policy.deciding import by_history, by_table, decision
 from brain_daemon.policy.routing import Choice
-from brain_daemon.service.dispatch import Dispatch, NoLimits
+from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.intake import Intake
+from brain_daemon.service.limits import NoLimits
 from brain_daemon.service.past import Past
 from brain_daemon.service.rating import rate
 

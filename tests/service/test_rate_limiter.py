@@ -1,17 +1,20 @@
 """Waiting for room under a rate: at once where there is some, first come first served where there is none, and never for ever."""
 
 import asyncio
+import time
+from contextlib import closing
 
 import pytest
 
 from brain_daemon.model.interface import Limits
-from brain_daemon.policy.admission import Used
+from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.policy.buckets import Account, Granted, Later
-from brain_daemon.service import rate_limiter
-from brain_daemon.service.rate_limiter import RateLimiter
+from brain_daemon.service.rate_limiter import NOTHING_ASKED, RateLimiter
 
 FAST = Limits(requests_per_minute=6_000)
 """A hundred a second: to wait for room takes ten milliseconds."""
+
+SLOW = Limits(requests_per_minute=60, tokens_per_minute=600)
 
 
 class Clock:
@@ -23,136 +26,163 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def clock():
-    return Clock()
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path, monkeypatch):
+    """Rates of this test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
 
 
 @pytest.fixture
-def limiter(clock):
-    made = RateLimiter(clock, lambda: 1e9)
-    made.declare("a", Limits(requests_per_minute=60, tokens_per_minute=600))
-    return made
+def opened(brain):
+    with closing(brain.open()) as found:
+        yield found
 
 
-def fast() -> RateLimiter:
-    """A limiter on the real clock, its requests used up."""
-    made = RateLimiter()
-    made.declare("a", FAST)
-    assert isinstance(made.try_acquire("a", requests=6_000), Granted)
-    return made
+@pytest.fixture
+def limiter(opened):
+    """A daemon's, on a clock set by hand."""
+    made = RateLimiter(opened, clock=Clock())
+    yield made
+    made.close()
 
 
-def test_what_is_there_is_granted_and_counted(limiter):
-    """For the account and for the task; a denial is counted too."""
-    assert isinstance(limiter.try_acquire("a", tokens=500, task_id="t"), Granted)
-    assert limiter.try_acquire("a", tokens=200, task_id="t") == Later(
-        wait_seconds=pytest.approx(10.0), why="tokens a minute used up"
+@pytest.fixture
+def agents(opened):
+    """Limiters of as many agents as are asked for, on the real clock; the requests of the fast rate are used up."""
+    made, before = [], time.monotonic()
+
+    def new(name: str) -> RateLimiter:
+        made.append(RateLimiter(opened, who=name))
+        return made[-1]
+
+    new.before = before
+    first = new("first of all")
+    first.take([(first.ask("a", FAST, requests=6_000), False)])
+    yield new
+    for one in made:
+        one.close()
+
+
+def test_what_a_look_has_planned_is_not_promised_twice(limiter):
+    """The one that does not fit is told how long, is denied once, and the next look sees what was really taken."""
+    one = limiter.ask("a", SLOW, tokens=400, task_id="one")
+    two = limiter.ask("a", SLOW, tokens=400, task_id="two")
+    assert limiter.foreseen(one) is None
+    limiter.planned(one)
+    assert limiter.foreseen(two) == Later(wait_seconds=pytest.approx(20.0), why="tokens a minute used up")
+    assert limiter.foreseen(two) is not None
+    assert isinstance(limiter.take([(one, False)])[0], Granted)
+    limiter.begin()
+    assert limiter.foreseen(two) is not None
+    limiter.begin()
+    assert limiter.book.task_accounts(one.brain, 9) == {
+        "one": Account(requests=1, tokens=400),
+        "two": Account(denials=1),
+    }
+
+
+def test_a_daemon_has_a_place_in_the_line_for_all_its_tasks(limiter, opened):
+    """An agent that asks later does not overtake it, however small its ask; the daemon's turn comes and goes."""
+    agent = RateLimiter(opened, who="agent", clock=limiter._clock)
+    with closing(agent):
+        limiter.take([(limiter.ask("a", SLOW, requests=60), False)])
+        limiter.begin()
+        assert limiter.foreseen(limiter.ask("a", SLOW, requests=3, task_id="t")) is not None
+        limiter.begin()
+        limiter._clock.now += 1.0
+        (found,) = agent.take([(agent.ask("a", SLOW), False)])
+        assert found == Later(wait_seconds=pytest.approx(3.0), why="others wait before it")
+        limiter._clock.now += 2.0
+        assert limiter.foreseen(limiter.ask("a", SLOW, requests=3, task_id="t")) is None
+        (found,) = limiter.take([(limiter.ask("a", SLOW, requests=3, task_id="t"), False)])
+        assert isinstance(found, Granted)
+        limiter._clock.now += 1.0
+        assert isinstance(agent.take([(agent.ask("a", SLOW), False)])[0], Granted)
+
+
+def test_a_task_that_goes_elsewhere_keeps_no_place(limiter):
+    """Others need not wait for it."""
+    limiter.take([(limiter.ask("a", SLOW, requests=60), False)])
+    assert limiter.foreseen(limiter.ask("a", SLOW, task_id="t")) is not None
+    limiter.goes("t")
+    limiter.begin()
+    assert limiter.book.levels("a", SLOW)[1] == 0
+
+
+def test_corrections_are_written_with_the_next_look_or_at_the_end(limiter, opened):
+    """Tokens are taken by estimate; what the outcome tells is no write of its own."""
+    ask = limiter.ask("a", SLOW, tokens=300, task_id="t")
+    limiter.take([(ask, False)])
+    limiter.correct(ask, 0)
+    limiter.correct(ask, 600)
+    assert limiter.book.task_accounts(ask.brain, 9)["t"].tokens == 300
+    limiter.begin()
+    assert limiter.book.task_accounts(ask.brain, 9)["t"].tokens == 900
+    limiter.correct(ask, -100)
+    limiter.close()
+    assert limiter.book.task_accounts(ask.brain, 9)["t"].tokens == 800
+    assert limiter.take([(limiter.ask("a", SLOW, tokens=1), False)])[0].wait_seconds == pytest.approx(20.1)
+
+
+def test_a_restart_finds_the_buckets_as_they_were(opened, limiter):
+    """No second minute's worth for a daemon that dies."""
+    limiter.take([(limiter.ask("a", SLOW, requests=60), False)])
+    with closing(RateLimiter(opened, clock=limiter._clock)) as next_one:
+        assert isinstance(next_one.take([(next_one.ask("a", SLOW), False)])[0], Later)
+
+
+def test_the_state_of_a_rate_is_told_without_asking_for_anything(limiter):
+    """Full, and no file made, where nobody has asked; house-keeping forgets nothing of today."""
+    spec = parse_interface(
+        "api.md", b"---\nname: api\nlimits: {requests_per_minute: 60}\ninvoke: {command: [cat]}\n---\n# Api\n"
     )
-    assert limiter.account("a") == limiter.task_account("t") == Account(requests=1, tokens=500, denials=1)
-    assert limiter.task_account("other") == Account()
-    assert limiter.accounts() == {"a": limiter.account("a")}
+    assert (limiter.state(spec).rates.requests.level, limiter.state(spec).account) == (60, NOTHING_ASKED)
+    assert not limiter.is_used
+    assert not limiter.task_accounts(5)
+    assert not limiter.acquired()
+    limiter.keep_house()
+    limiter.take([(limiter.ask("other", SLOW, task_id="t"), False)])
+    limiter.keep_house()
+    assert limiter.state(spec).account == NOTHING_ASKED
+    assert limiter.task_accounts(5) == {"t": Account(requests=1)}
 
 
-def test_an_account_nobody_declared_has_no_limit(limiter):
-    """Its use is counted all the same."""
-    assert isinstance(limiter.try_acquire("b", requests=10**6, tokens=10**9), Granted)
-    assert limiter.account("b").requests == 10**6
-
-
-def test_tokens_are_corrected_by_the_outcome(limiter, clock):
-    """More than estimated leaves a debt, fewer are given back."""
-    limiter.try_acquire("a", tokens=300, task_id="t")
-    limiter.correct("a", 600, "t")
-    assert limiter.task_account("t").tokens == limiter.account("a").tokens == 900
-    assert limiter.try_acquire("a", tokens=1).wait_seconds == pytest.approx(30.1)
-    limiter.correct("a", -600)
-    assert isinstance(limiter.try_acquire("a", tokens=300), Granted)
-
-
-def test_declaring_again_changes_the_limit_and_keeps_what_was_taken(limiter):
-    """The same limits change nothing."""
-    limiter.try_acquire("a", requests=60)
-    limiter.declare("a", Limits(requests_per_minute=60, tokens_per_minute=600))
-    assert isinstance(limiter.try_acquire("a"), Later)
-    limiter.declare("a", Limits(requests_per_minute=120))
-    assert limiter.used("a", Used()) == Used(requests_last_minute=60)
-    assert isinstance(limiter.try_acquire("a", requests=60), Granted)
-    assert limiter.used("a", Used(messages_today=3)) == Used(
-        messages_today=3, requests_last_minute=120, minute_resets_at=1e9 + 0.5
-    )
-
-
-def test_only_the_last_tasks_are_remembered(limiter, monkeypatch):
-    """A queue of a million tasks does not fill the memory."""
-    monkeypatch.setattr(rate_limiter, "_TASKS_KEPT", 2)
-    for task in ("x", "y", "x", "z"):
-        limiter.try_acquire("a", task_id=task)
-    assert (limiter.task_account("x").requests, limiter.task_account("y").requests) == (2, 0)
-
-
-async def test_who_waits_gets_room_when_there_is_some():
+async def test_who_waits_gets_room_when_there_is_some(agents):
     """In proportion to the time that has passed."""
-    limiter = fast()
-    started = asyncio.get_running_loop().time()
-    assert isinstance(await limiter.acquire("a", requests=3), Granted)
-    assert asyncio.get_running_loop().time() - started > 0.02
+    one = agents("one")
+    assert isinstance(await one.acquire(one.ask("a", FAST, requests=30)), Granted)
+    assert time.monotonic() - agents.before >= 0.3
 
 
-async def test_first_come_first_served_also_for_the_large_ask():
-    """A small ask does not overtake a large one, whether it waits or only tries."""
-    limiter, order = fast(), []
+async def test_first_come_first_served_also_for_the_large_ask(agents):
+    """A small ask does not overtake a large one, though it asks more often."""
+    order = []
 
     async def want(name: str, requests: int) -> None:
-        assert isinstance(await limiter.acquire("a", requests=requests), Granted)
+        limiter = agents(name)
+        assert isinstance(await limiter.acquire(limiter.ask("a", FAST, requests=requests)), Granted)
         order.append(name)
 
     waiting = []
-    for name, requests in [("large", 5), ("small", 1), ("last", 2)]:
+    for name, requests in [("large", 100), ("small", 1), ("last", 2)]:
         waiting.append(asyncio.create_task(want(name, requests)))
         await asyncio.sleep(0)
-    refused = limiter.try_acquire("a", requests=0)
-    assert isinstance(refused, Later)
-    assert (refused.why, refused.wait_seconds) == ("others wait before it", 1.0)
     await asyncio.gather(*waiting)
     assert order == ["large", "small", "last"]
 
 
-async def test_who_gives_up_has_taken_nothing_and_holds_up_nobody(limiter, clock):
-    """Neither the first in line nor one behind it; each is told how long it would have been."""
-    limiter.try_acquire("a", requests=60)
-    first = asyncio.create_task(limiter.acquire("a", task_id="first", timeout_seconds=0.02))
+async def test_who_gives_up_has_taken_nothing_and_holds_up_nobody(agents):
+    """Its time is up, or it is cancelled: the next one moves up, and it has been denied once."""
+    late, gone, next_one = agents("late"), agents("gone"), agents("next")
+    ask = late.ask("a", FAST, requests=6_000, task_id="late")
+    found = await late.acquire(ask, timeout_seconds=0.02)
+    assert isinstance(found, Later)
+    assert late.task_accounts(5) == {"late": Account(denials=1)}
+    cancelled = asyncio.create_task(gone.acquire(gone.ask("a", FAST, requests=6_000)))
     await asyncio.sleep(0)
-    second = asyncio.create_task(limiter.acquire("a", timeout_seconds=0.01))
-    third = asyncio.create_task(limiter.acquire("a", tokens=1))
-    assert await second == Later(wait_seconds=pytest.approx(1.0), why="no room within 0.01 s")
-    clock.now += 0.5
-    assert await first == Later(wait_seconds=pytest.approx(0.5), why="no room within 0.02 s")
-    assert limiter.task_account("first") == Account(denials=1)
-    clock.now += 0.6
-    assert isinstance(await third, Granted)
-    assert limiter.account("a") == Account(requests=61, tokens=1, denials=2)
-
-
-async def test_a_cancelled_wait_leaves_the_line():
-    """The next one moves up."""
-    limiter = fast()
-    first = asyncio.create_task(limiter.acquire("a", requests=6_000))
+    waiting = asyncio.create_task(next_one.acquire(next_one.ask("a", FAST)))
     await asyncio.sleep(0)
-    second = asyncio.create_task(limiter.acquire("a"))
-    await asyncio.sleep(0)
-    first.cancel()
+    cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await first
-    assert isinstance(await second, Granted)
-    assert limiter.account("a").requests == 6_001
-
-
-async def test_many_at_once_are_held_to_the_rate():
-    """Twenty of one each take the time of twenty, and all get through."""
-    limiter = fast()
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    verdicts = await asyncio.gather(*(limiter.acquire("a") for _ in range(20)))
-    assert all(isinstance(one, Granted) for one in verdicts)
-    assert loop.time() - started > 0.18
+        await cancelled
+    assert isinstance(await waiting, Granted)

@@ -1,9 +1,11 @@
 """The brain at one moment, asked from outside while a daemon runs, after it has ended, and where there is none."""
 
 import fcntl
+import json
 import os
 import sqlite3
 import time
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
@@ -195,3 +197,32 @@ def test_ended_tasks_come_newest_first_and_of_one_status(brain):
         assert set(every) == {"first", "second", "bad"}
         assert [item.task_id for item in snapshot.ended_items(journal, "failed")] == ["bad"]
         assert len(snapshot.ended_items(journal, limit=1)) == 1
+
+
+OPENED = {"state": "open", "since": 1e9, "until": 1e9 + 60, "trips": 1, "why": "unavailable: gone", "by_check": False}
+BREAKERS = {
+    "away": OPENED,
+    "locked": {**OPENED, "why": "auth: no", "by_check": True},
+    "tried": {"state": "half-open", "trips": 2, "why": "unavailable: gone", "probe": "a.a1.00000000"},
+    "fine": {"state": "closed", "failures": 1},
+    "odd": {"state": "open"},
+    "odder": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [(json.dumps(BREAKERS), ["away", "locked", "tried"]), ("no json", []), ("[1]", []), (None, [])],
+)
+def test_breakers_that_are_not_closed_are_told_with_why_and_until_when(brain, layout, told, names):
+    """Whether a daemon runs or not; a damaged note tells of none."""
+    if told is not None:
+        with closing(brain.open()) as here:
+            here.journal.set(snapshot.BREAKERS, told)
+    picture = snapshot.take(layout)
+    assert [one.interface for one in picture.breakers] == names
+    assert picture.trouble is None
+    if names:
+        away, locked, tried = picture.breakers
+        assert (away.breaker, away.why, away.since, away.until) == ("open", "unavailable: gone", 1e9, 1e9 + 60)
+        assert (locked.until, tried.breaker, tried.probe) == (None, "half-open", "a.a1.00000000")

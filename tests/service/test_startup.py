@@ -185,5 +185,5 @@ async def test_an_orphan_past_its_deadline_is_ended(opened):
         recovery = Recovery(opened, lambda _name: None)
         (orphan,) = recovery.run().orphans
         await recovery.wait_for(orphan, 0.01)
-        assert process.wait(10) != 0
+        assert process.wait(60) != 0
     assert opened.journal.attempt("t.a1.00000000").decision is Decision.ASK

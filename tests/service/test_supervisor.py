@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from brain_daemon.store import control, locks
 from brain_daemon.store import watch as watch_module
 from brain_daemon.store.files import Files
 from brain_daemon.store.watch import Hint, PollingObserver
+from tests.depth import deep
 
 HELD_BY_ANOTHER = """
 import sys
@@ -41,7 +43,7 @@ def test_a_second_daemon_exits_and_names_the_first(brain, daemon):
             [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), "run"],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert second.returncode == 1
@@ -103,9 +105,9 @@ def test_a_tool_that_never_returns_does_not_keep_the_daemon_from_ending(brain, t
     brain.drop("job.md", "---\ntimeout: 1s\nattempts: 1\n---\n# x\n")
     done = subprocess.run(
         [sys.executable, "-c", script, "--brain", str(brain.root), "run", "--once"],
-        env={**os.environ, "BRAIN_SETTLE": "0s", "BRAIN_GRACE": "100ms"},
+        env={**os.environ, "BRAIN_GRACE": "100ms"},
         capture_output=True,
-        timeout=25,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1, done.stderr.decode()
@@ -205,11 +207,14 @@ async def test_with_every_event_lost_a_task_is_seen_within_one_scan_interval(bra
     brain.echo()
     async with brain.running(scan="200ms") as daemon:
         brain.drop("a.md")
-        await daemon.ended("a", deadline_seconds=10)
+        await daemon.ended("a")
 
 
-async def storm(brain, count: int, deadline_seconds: float) -> None:
-    """Drop that many files as fast as the disk takes them while the daemon runs, and see each one done once."""
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_a_storm_of_files_loses_none(brain):
+    """So many files dropped at once are all done, none twice, one row and one commit each."""
+    count, deadline_seconds = deep(800, 20_000), 1500.0
     brain.echo()
     async with brain.running(scan="10s", group="200ms") as daemon:
         script = f'i=0; while [ $i -lt {count} ]; do echo "# t$i" > {brain.pending}/t$i.md; i=$((i+1)); done'
@@ -225,20 +230,33 @@ async def storm(brain, count: int, deadline_seconds: float) -> None:
     assert brain.dirty() == ""
     assert brain.names(brain.pending) == []
     assert len(list(recorded_paths(brain.layout))) == count
-
-
-async def test_a_storm_of_files_loses_none(brain):
-    """2,000 files dropped at once are all done, none twice, one row and one commit each."""
-    await storm(brain, 2_000, 90)
     trailers = brain.git("log", "--format=%(trailers:key=Task-Id,valueonly)").split()
-    assert len(trailers) == len(set(trailers)) == 2_000
+    assert len(trailers) == len(set(trailers)) == count
     assert brain.git("fsck") == ""
 
 
-@pytest.mark.slow
-async def test_a_storm_of_twenty_thousand_files_loses_none(brain):
-    """The same with more files than the kernel queues events for."""
-    await storm(brain, 20_000, 280)
+def most_events() -> int:
+    """How many events the kernel keeps for a listener; a renamed file makes two."""
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the queue is inotify's")
+async def test_more_events_than_the_kernel_keeps_lose_no_task(brain, monkeypatch):
+    """While the daemon looks elsewhere the kernel's queue runs over: what is dropped then is no event, and found by the scan."""
+    heard: list[str] = []
+    brain.echo()
+    async with brain.running(scan="1h") as daemon:
+        take = daemon.supervisor._take_pending
+        monkeypatch.setattr(
+            daemon.supervisor, "_take_pending", lambda hint, name: (heard.append(name), take(hint, name))
+        )
+        names = (brain.write("brain/tasks/pending/.here", b""), brain.pending / ".there")
+        # Without an await: the loop that would take the events in is this one.
+        for number in range(most_events() // 2 + 1):
+            os.rename(names[number % 2], names[1 - number % 2])
+        brain.drop("a.md")
+        await daemon.ended("a")
+    assert "a.md" not in heard
 
 
 # a disk or a neighbour that says no

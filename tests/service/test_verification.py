@@ -8,15 +8,14 @@ from dataclasses import replace
 import pytest
 
 from brain_daemon.model.attempt import AttemptState
+from brain_daemon.service.reindexing import reindex
 from brain_daemon.service.verification import SAMPLE, Area, _sample, verify
 from brain_daemon.store.locks import recording
 
 PRICED = "cost: {tier: paid, input_per_million: 3, output_per_million: 15}\ntype: llm\n"
 
 
-@pytest.fixture
-def worked(brain):
-    """A brain that has done some work, all of it committed."""
+def work(brain) -> None:
     brain.echo()
     brain.program("priced", "cat", more=PRICED)
     brain.program("broken", "false", more="good_at: {default: 0}\n")
@@ -26,7 +25,12 @@ def worked(brain):
     brain.drop("twice.md", "---\npreferred_interface: broken\n---\n# Twice\n")
     brain.drop("binary.md", b"# Binary\0\n")
     brain.run_once()
-    return brain
+
+
+@pytest.fixture
+def worked(made_once):
+    """A brain that has done some work, all of it committed."""
+    return made_once(work)
 
 
 @pytest.fixture
@@ -327,3 +331,121 @@ def test_a_large_brain_is_sampled_evenly_with_the_newest_first():
     assert SAMPLE < len(chosen) <= 2 * SAMPLE
     assert len(set(chosen)) == len(chosen)
     assert _sample(paths[:SAMPLE]) == paths[:SAMPLE]
+
+
+# what rows, folders and commits of attempts say against each other
+
+
+def change(brain, statement, *values):
+    """A cell of the journal, changed behind everybody's back."""
+    opened = brain.open()
+    opened.journal._connection.execute(statement, values)
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("update attempts set ended = null where task_id = ?", "has no outcome of it"),
+        ("update attempts set ended = '{\"outcome\"' where task_id = ?", "cannot be read"),
+        ("update attempts set routing = 'torn' where task_id = ?", "cannot be read"),
+        ("update attempts set status = 'done' where task_id = ?", "cannot be read"),
+        ("update attempts set spec = X'00' where task_id = ?", "are not those of its hash"),
+    ],
+)
+def test_a_row_of_the_journal_that_cannot_be_is_named(worked, look, statement, said):
+    """An outcome that is gone or torn, a word nobody knows, bytes that are others."""
+    change(worked, statement, "one")
+    found = look()
+    assert said in found[Area.JOURNAL, attempt_of(worked, "one")]
+
+
+def test_a_row_of_the_journal_that_is_lost_is_named_by_what_it_left(worked, look):
+    """Its folder shows that it ran on this machine, after this journal was begun."""
+    attempt_id = attempt_of(worked, "paid")
+    change(worked, "delete from attempts where attempt_id = ?", attempt_id)
+    assert "no row of it" in look()[Area.JOURNAL, attempt_id]
+
+
+def test_a_journal_begun_anew_is_no_damage(worked, look):
+    """It was moved away and the index built from the text, as the manual says."""
+    layout = worked.layout
+    for ending in ("", "-wal", "-shm"):
+        if os.path.exists(layout.journal + ending):
+            os.rename(layout.journal + ending, layout.journal + ending + ".old")
+    opened = worked.open()
+    reindex(opened)
+    opened.close()
+    assert look() == {}
+
+
+def test_a_commit_that_names_another_attempt_is_named(worked, look):
+    """The trailers of the commit that the journal has for an attempt tell of another one."""
+    opened = worked.open()
+    other = opened.journal.commit_of("two")
+    opened.close()
+    change(worked, "update attempts set commit_sha = ? where task_id = 'one'", other)
+    assert f"names {attempt_of(worked, 'two')}" in look()[Area.JOURNAL, attempt_of(worked, "one")]
+
+
+def test_a_history_that_was_rewritten_is_no_damage(worked, look):
+    """The commits of the journal are gone, and HEAD has the same files."""
+    worked.git("checkout", "-q", "--orphan", "fresh")
+    worked.git("commit", "-q", "-m", "all in one")
+    worked.git("branch", "-q", "-D", "main")
+    worked.git("branch", "-q", "-m", "main")
+    worked.git("reflog", "expire", "--expire=now", "--all")
+    worked.git("gc", "-q", "--prune=now")
+    assert look() == {}
+
+
+def test_a_folder_of_a_running_attempt_that_is_lost_is_named(worked, look):
+    """With it went the lock that says whether its program still runs."""
+    opened = worked.open()
+    running = replace(
+        opened.journal.attempts_of("one")[0],
+        attempt_id="runs.a1.00000001",
+        task_id="runs",
+        state=AttemptState.STARTING,
+        started_at=1.0,
+        ended=None,
+        decision=None,
+        status=None,
+    )
+    opened.journal.add([running])
+    opened.close()
+    (worked.active / "runs.md").write_bytes(b"# Runs\n")
+    assert "its folder in the state folder is gone" in look()[Area.JOURNAL, "runs.a1.00000001"]
+
+
+def test_a_row_in_the_file_of_another_day_is_named(worked, look):
+    """Nothing is missing, and whoever looks for it there does not find it."""
+    path = ledger_file(worked)
+    path.rename(path.with_name("2001-01-01.csv"))
+    found = look()
+    assert "stands in logs/costs/2001-01-01.csv" in found[Area.LEDGER, attempt_of(worked, "one")]
+
+
+def test_what_is_no_file_among_the_results_is_named_and_not_waited_for(worked, look):
+    """A FIFO and a file without end."""
+    os.mkfifo(worked.completed / "fifo.md")
+    with (worked.completed / "endless.md").open("wb") as handle:
+        handle.truncate(10 << 30)
+    found = look()
+    assert "not a regular file" in found[Area.CUSTODY, "fifo"]
+    assert (Area.CUSTODY, "endless") in found
+
+
+def test_an_answer_changed_where_there_is_no_git_is_named(brain):
+    """With git the difference to HEAD says it; without, the hash in the block does."""
+    brain.echo()
+    shutil.rmtree(brain.root / ".git")
+    brain.drop("one.md")
+    brain.run_once()
+    path = brain.completed / "one.md"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    opened = brain.open()
+    found = verify(opened, pause_seconds=0.0)
+    opened.close()
+    assert [one.subject for one in found.findings] == ["one"]
+    assert "text_sha256" in found.findings[0].message

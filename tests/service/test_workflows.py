@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from brain_daemon.model.outcome import Mode
-from brain_daemon.service import actions
+from brain_daemon.service import actions, board, recording
 from brain_daemon.service import workflow_requests as requests
 
 BIG = 1 << 20
@@ -40,6 +40,19 @@ def say(brain) -> Callable[..., str]:
 
 def text_of(brain, task_id: str) -> str:
     return brain.recorded(task_id).text.rstrip("\n")
+
+
+async def test_a_run_is_begun_without_waiting_for_the_next_scan(brain, monkeypatch):
+    """Nothing from outside wakes the daemon between the look that finds it and the one that begins it."""
+    monkeypatch.setattr(board, "_EVERY_SECONDS", 3_600.0)
+    monkeypatch.setattr(recording, "_IDLE_SECONDS", 3_600.0)
+    brain.echo()
+    brain.write("brain/workflows/w.yaml", 'steps: [{id: a, prompt: "a"}, {id: b, prompt: "{a}"}]')
+    async with brain.running(scan="1h") as running:
+        supervisor = running.supervisor
+        await running.until(lambda: not supervisor._tasks and not supervisor._recorder.busy, "nothing to be left to do")
+        brain.drop("job.md", "---\nworkflow: w\n---\n# A run\n")
+        await running.ended("job")
 
 
 def test_outputs_flow_from_step_to_step(brain, say):
@@ -311,7 +324,7 @@ async def test_a_cancelled_run_ends_its_tasks(brain):
     )
     async with brain.running() as running:
         brain.drop("job.md", "---\nworkflow: w\n---\n# A run\n")
-        await running.until(lambda: brain.where("job-b") == ["active"], "the second step to run")
+        await running.started("job-b")
         await asyncio.to_thread(_cancel, brain)
         await running.ended("job", "job-b")
         await running.until(lambda: _closed(running.brain), "the run to be closed")

@@ -121,11 +121,21 @@ def test_an_attempt_that_is_sent_again_counts_again(accounts):
     assert accounts.count("max", NOON).use == use(2, 40)
 
 
-def test_a_running_attempt_raises_its_reservation_and_never_lowers_it(accounts):
-    """What is streamed goes before what was estimated."""
-    reserve(accounts, reservation("a", most=use(1, 100, "1")))
-    accounts.raise_to("max", "a", use(2, 50, "1.5"))
-    assert accounts.count("max", NOON).use == use(2, 100, "1.5")
+def test_an_attempt_grows_as_far_as_its_quotas_have_room_and_never_shrinks(accounts):
+    """Only by what is new; a quota of messages that it has its place in does not hold it up."""
+    limits = Limits(
+        windows=(
+            Window(unit="messages", amount=Decimal(1), per="day", per_seconds=DAY, resets="00:00 UTC"),
+            Window(unit="tokens", amount=Decimal(100), per="day", per_seconds=DAY, resets="00:00 UTC"),
+        )
+    )
+    quotas = quotas_of(limits, {}, NOON)
+    assert accounts.grow(reservation("a", most=use(1, 40)), quotas) is None
+    assert accounts.grow(reservation("a", most=use(1, 90)), quotas) is None
+    assert accounts.grow(reservation("a", most=use(1, 20)), quotas) is None
+    assert accounts.grow(reservation("a", most=use(1, 101)), quotas).why == "90 of 100 tokens per day used"
+    assert accounts.grow(reservation("b", most=use(1, 1)), quotas).why == "1 of 1 messages per day used"
+    assert accounts.count("max", NOON).use == use(1, 90)
 
 
 def test_open_reservations_come_back_as_they_were_made(accounts):

@@ -1,11 +1,14 @@
 """A SQLite file of ours is made whole or not at all, and is never taken for new when it is damaged."""
 
+import fcntl
 import os
 import sqlite3
+import threading
 
 import pytest
 
 from brain_daemon.model.errors import Damaged, Refused, StorageError
+from brain_daemon.store import database as database_module
 from brain_daemon.store.database import Database, Kind
 from brain_daemon.store.files import Files
 
@@ -80,3 +83,27 @@ def test_a_transaction_is_all_or_nothing(path):
     with pytest.raises(StorageError, match=r"writing the accounts .*: no such table: nowhere"), database.transaction():
         database.connection.execute("delete from nowhere")
     database.close()
+
+
+def test_who_waits_to_write_goes_before_who_comes_later(path, monkeypatch):
+    """SQLite queues nobody, so one that writes without a pause would keep its lock: who waits holds the folder's, and others stay behind."""
+    tried = threading.Semaphore(0)
+    look = database_module._is_held
+    monkeypatch.setattr(database_module, "_is_held", lambda door: (look(door), tried.release())[0])
+    later = Database(path, Files(), KIND)
+    written = threading.Event()
+
+    def write() -> None:
+        with later.transaction():
+            written.set()
+
+    door = os.open(os.path.dirname(path), os.O_RDONLY)
+    fcntl.flock(door, fcntl.LOCK_EX)
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert all(tried.acquire(timeout=30) for _ in range(5))
+    assert not written.is_set()
+    os.close(door)
+    assert written.wait(30)
+    writer.join()
+    later.close()

@@ -115,6 +115,15 @@ def test_released_an_attempt_has_no_outcome_ever(journal):
     assert journal.next_number("other") == 1
 
 
+def test_what_has_been_released_too_late_keeps_its_outcome(journal):
+    """Whoever gives back an attempt that has just ended changes nothing."""
+    one = attempt()
+    journal.add([one])
+    journal.end([finished(one)])
+    journal.release(one.attempt_id)
+    assert journal.attempt(one.attempt_id).state is AttemptState.ENDED
+
+
 def test_a_lease_is_renewed_only_while_it_is_held(journal):
     """A late renewal is told so."""
     journal.add([attempt(state=AttemptState.CLAIMED, lease_until=1.0)])
@@ -333,6 +342,19 @@ def test_a_transaction_that_fails_leaves_nothing(journal):
     journal.add([attempt()])
 
 
+def test_a_transaction_that_fails_leaves_nothing_of_what_it_had_written(journal):
+    """The rows before the failure go with it."""
+
+    def half() -> None:
+        with journal.transaction():
+            journal.insert([attempt()])
+            journal.insert([attempt("u", claimed_at=1 / len(journal.questions()))])
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert journal.open_attempts() == []
+
+
 def test_a_full_disk_is_a_storage_error_and_passes(journal):
     """What was refused is not there, what comes after there is room again is."""
     pages = journal._connection.execute("pragma page_count").fetchone()[0]
@@ -350,3 +372,41 @@ def test_any_bytes_of_a_task_survive(journal, data):
     """B2: the journal is where they are kept until git has them."""
     journal.add([attempt(spec=data)])
     assert journal.attempt("t.a1.00000000").spec == data
+
+
+# what grows with the number of attempts there ever were
+
+
+def test_what_the_daemon_asks_all_the_time_reads_no_attempt_that_has_ended(journal):
+    """Each such query finds its rows by an index, however many have ended."""
+    journal.add([attempt(f"t{number}") for number in range(20)])
+    asked = []
+    journal._connection.set_trace_callback(asked.append)
+    for state in (AttemptState.CLAIMED, AttemptState.STARTING, AttemptState.ENDED, AttemptState.RECORDED):
+        journal.ids_in(state, 10)
+    journal.finishing()
+    journal.open_attempts()
+    journal.newest_attempts()
+    journal._connection.set_trace_callback(None)
+    assert len(asked) == 7
+    for query in asked:
+        plan = [row[3] for row in journal._connection.execute(f"explain query plan {query}")]
+        assert not [step for step in plan if step.startswith("SCAN attempts") and "INDEX" not in step], (query, plan)
+
+
+@pytest.mark.parametrize(("column", "cell"), [("ended", "{"), ("routing", "torn"), ("lineage", "[]"), ("argv", "{")])
+def test_a_row_that_is_not_ours_is_damage_in_words(journal, path, column, cell):
+    """Which attempt, in which file, and what to do; never a traceback."""
+    journal.add([attempt()])
+    journal._connection.execute(f"update attempts set {column} = ?", (cell,))
+    with pytest.raises(Damaged, match=r"t\.a1\.00000000") as caught:
+        journal.attempts_of("t")
+    assert path in str(caught.value)
+    assert [one for one, _ in journal.unreadable(-1)] == ["t.a1.00000000"]
+
+
+def test_a_question_that_cannot_be_read_is_damage_in_words(journal):
+    """As above."""
+    journal._connection.execute("insert into questions values ('q', 'torn', 1.0)")
+    with pytest.raises(Damaged, match="question q"):
+        journal.questions()

@@ -27,7 +27,7 @@ class Heard:
         """Everything heard up to this one."""
         seen = []
         while True:
-            seen.append(self._queue.get(timeout=20))
+            seen.append(self._queue.get(timeout=60))
             if seen[-1] == (hint, str(path)):
                 return seen
 
@@ -137,7 +137,7 @@ async def in_loop(folders):
 
 async def _next(heard: Heard) -> tuple[Hint, str]:
     """The next hint; the loop goes on meanwhile."""
-    return await asyncio.to_thread(heard._queue.get, timeout=20)
+    return await asyncio.to_thread(heard._queue.get, timeout=60)
 
 
 async def test_a_busy_folder_is_read_in_the_loop_and_the_others_by_watchdog(in_loop, folders):

@@ -8,11 +8,7 @@ import textwrap
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setenv("BRAIN_SETTLE", "0s")
-    monkeypatch.setenv("BRAIN_GROUP", "20ms")
+from tests.depth import deep
 
 
 @pytest.fixture
@@ -169,9 +165,10 @@ LOOP = textwrap.dedent(
 
 @pytest.mark.slow
 def test_four_agents_at_once_share_no_task(brain):
-    """Four processes claim from 200 tasks: each task once, each claim on record, and everybody gets some."""
+    """Four processes claim from many tasks: each task once, each claim on record, and everybody gets some."""
+    count = deep(40, 200)
     brain.open().close()
-    for number in range(200):
+    for number in range(count):
         brain.drop(f"t{number}.md", f"# Task {number}\n\nx\n")
     agents = [
         subprocess.Popen(
@@ -179,12 +176,12 @@ def test_four_agents_at_once_share_no_task(brain):
         )
         for n in range(4)
     ]
-    said = [agent.communicate(timeout=120) for agent in agents]
+    said = [agent.communicate(timeout=240) for agent in agents]
     assert [err.decode() for _, err in said] == [""] * 4
     claims = [line for out, _ in said for line in out.decode().split()]
     assert sorted(claims) == sorted(one.attempt_id for one in brain.open().journal.open_attempts())
-    assert sorted(one.split(".")[0] for one in claims) == sorted(f"t{number}" for number in range(200))
-    assert (len(brain.names(brain.active)), brain.names(brain.pending)) == (200, [])
+    assert sorted(one.split(".")[0] for one in claims) == sorted(f"t{number}" for number in range(count))
+    assert (len(brain.names(brain.active)), brain.names(brain.pending)) == (count, [])
     assert min(len(out.split()) for out, _ in said) > 0
 
 
@@ -194,3 +191,59 @@ def test_every_error_of_these_commands_has_an_exit_code(cli, brain):
     for arguments in (("claim",), ("renew", "x"), ("fail", "x", "--why", "y")):
         said = cli(*arguments)
         assert (said.code, "no setting is called 'nonsense'" in said.complaint) == (2, True)
+
+
+API = """---
+name: api
+type: llm
+cost: {tier: paid, input_per_million: 1000000, output_per_million: 0}
+limits: {tokens_per_minute: 60}
+invoke: {command: [cat]}
+---
+# Api
+"""
+
+
+def test_acquire_says_granted_wait_or_stopped_and_exits_so(cli, brain, monkeypatch, tmp_path):
+    """The word on standard output, its reason beside it; for programs the documented facts."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
+    brain.write("tools/interfaces/api.md", API)
+    brain.drop("one.md", "---\nbudget_usd: 70\n---\n# Task\n")
+    cli("claim", "--as", "ann")
+    ask = ("acquire", "--interface", "api", "--task", "one", "--as", "ann", "--tokens")
+    assert cli(*ask, "50", "--request", "r")[:2] == (0, b"granted\n")
+    assert cli(*ask, "50", "--request", "r", "--json").json["again"] is True
+    said = cli(*ask, "19")
+    assert (said.code, said.complaint) == (3, "tokens a minute used up\n")
+    word, seconds = said.out.split()
+    assert (word, 0 < int(seconds) <= 60) == ("wait", True)
+    facts = cli(*ask, "19", "--json").json
+    assert (facts["outcome"], facts["task_id"], facts["why"]) == ("wait", "one", "tokens a minute used up")
+    assert facts["wait_seconds"] > 0
+    said = cli(*ask, "21")
+    assert (said.code, said.out) == (4, "stopped\n")
+    assert "$50.00 of $70.00 of the budget of task one" in said.complaint
+    assert cli(*ask, "21", "--json").json["wait_seconds"] is None
+    assert cli("acquire", "--interface", "nobody").code == 2
+    assert "found 'soon'" in cli(*ask, "1", "--wait", "soon").complaint
+
+
+def test_usage_shows_the_rates_and_what_tasks_have_asked_for(cli, brain, monkeypatch, tmp_path):
+    """By interface and by task, with the denials; an interface that nobody has asked says nothing."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
+    brain.write("tools/interfaces/api.md", API)
+    brain.drop("one.md", "# Task\n")
+    cli("claim", "--as", "ann")
+    cli("acquire", "--interface", "api", "--task", "one", "--tokens", "60")
+    cli("acquire", "--interface", "api", "--task", "one", "--tokens", "60")
+    said = cli("usage").out
+    assert "of 60 tokens a minute left, 1 granted, 1 denied\n" in said
+    assert "gemini_cli: 60 of 60 requests a minute left" not in said
+    assert said.splitlines()[-2].split() == ["TASK", "REQUESTS", "TOKENS", "DENIED"]
+    assert said.splitlines()[-1].split() == ["one", "1", "60", "1"]
+    facts = cli("usage", "--json").json
+    assert facts["tasks"] == [{"task_id": "one", "requests": 1, "tokens": 60, "denials": 1}]
+    rate = next(one["rate"] for one in facts["interfaces"] if one["interface"] == "api")
+    assert (rate["requests"], rate["tokens"]["limit"], rate["granted_tokens"], rate["denials"]) == (None, 60, 60, 1)
+    assert rate["tokens"]["left"] < 60
+    assert rate["tokens"]["full_in_seconds"] > 0

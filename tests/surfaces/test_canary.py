@@ -7,7 +7,6 @@ standard output, standard error, in files and in their names, with success and w
 import base64
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -25,11 +24,13 @@ printf %s "$K" | base64
 printf %s "$K" | base64 -w 0 | tr '+/' '-_' | tr -d '='
 for pad in a ab abc; do printf '%s%s-and-a-tail-that-is-long-enough-to-break-the-line-after-seventy-six' $pad "$K" | base64; done
 printf %s "$K" | od -An -tx1 | tr -d ' \n'; echo
-python3 -c 'import os, urllib.parse as u; k = os.environ["K"]; print(u.quote(k, safe="")); print(u.quote_plus(k)); print(u.quote(k).lower())'
-python3 -c 'import json, os; print(json.dumps({"key": os.environ["K"]}))'
+python3 -c 'import json, os, urllib.parse as u
+k = os.environ["K"]
+print(u.quote(k, safe=""), u.quote_plus(k), u.quote(k).lower(), json.dumps({"key": k}), sep="\n")'
 """
 SCRIPT = f"""#!/bin/sh
-leak() {{ {LEAK} }}
+said=$({LEAK})
+leak() {{ printf '%s\\n' "$said"; }}
 leak
 leak >&2
 mkdir -p out/deep
@@ -96,23 +97,19 @@ def files_below(root: Path) -> Iterator[Path]:
     return (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def run(brain, *arguments: str) -> bytes:
-    """A command in a process of its own: all that it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), *arguments],
-        env={**os.environ, "BRAIN_SETTLE": "0s", "BRAIN_GROUP": "20ms", "XDG_STATE_HOME": str(brain.state_home)},
-        capture_output=True,
-        check=False,
-    )
-    return done.stdout + done.stderr
-
-
-def test_a_canary_is_found_nowhere(brain, leaky):
+def test_a_canary_is_found_nowhere(brain, cli, leaky, monkeypatch):
     """Under the brain, in its state folder (in .git), in git's objects, in logs and in what the commands print.
 
     Not looked at: the workspaces outside the brain, where the program wrote it itself.
     """
-    printed = {"run": run(brain, "run", "--once")}
+    monkeypatch.setenv("XDG_STATE_HOME", str(brain.state_home))
+    printed: dict[str, bytes] = {}
+
+    def run(*arguments: str) -> None:
+        said = cli(*arguments)
+        printed[" ".join(arguments)] = said.data + said.complaint.encode()
+
+    run("run", "--once")
     assert {f"{name}-well.files" for name in CANARIES} <= set(brain.names(brain.completed))
     assert {f"{name}-fail.md" for name in CANARIES} <= set(brain.names(brain.failed))
     assert b"redacted" in (brain.completed / "file-well.md").read_bytes()
@@ -129,7 +126,7 @@ def test_a_canary_is_found_nowhere(brain, leaky):
         ("config", "--json"),
         ("questions", "--json"),
     ):
-        printed[" ".join(command)] = run(brain, *command)
+        run(*command)
     assert {command: found for command, text in printed.items() if (found := leaks(text))} == {}
     places = {str(path): path.read_bytes() for path in files_below(brain.root)}
     assert {path: found for path, data in places.items() if (found := leaks(data) or leaks(path.encode()))} == {}

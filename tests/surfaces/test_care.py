@@ -85,7 +85,7 @@ def test_the_settings_are_shown_as_they_are_in_force(brain, cli, monkeypatch):
     lines = {line.split()[0]: line for line in said.splitlines()[1:]}
     assert "brain.toml" in lines["parallel"]
     assert lines["attempts"].split()[1:3] == ["7", "environment"]
-    assert "default" in lines["scan"]
+    assert "default" in lines["grace"]
     assert "ollama" in lines["never"]
     assert [line.split()[:2] for line in cli("config").out.splitlines() if line.startswith("parallel")] == [
         ["parallel", "3"]

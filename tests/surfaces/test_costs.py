@@ -17,9 +17,7 @@ PRICED = "type: llm\ncost: {tier: paid, input_per_million: 3, output_per_million
 UNPRICED = "type: llm\ncost: {tier: paid}\n"
 
 
-@pytest.fixture
-def worked(brain):
-    """Free, priced, unpriced, failed and repeated attempts, two of them of one chain."""
+def work(brain) -> None:
     brain.echo()
     brain.program("priced", "cat", more=PRICED)
     brain.program("unpriced", "cat", more=UNPRICED)
@@ -29,7 +27,12 @@ def worked(brain):
     brain.drop("two.md", "---\ninterface: unpriced\nchain: nightly\n---\n# Two\n\nsome words\n")
     brain.drop("twice.md", "---\npreferred_interface: broken\n---\n# Twice\n")
     brain.run_once()
-    return brain
+
+
+@pytest.fixture
+def worked(made_once):
+    """Free, priced, unpriced, failed and repeated attempts, two of them of one chain."""
+    return made_once(work)
 
 
 def test_the_total_is_that_of_the_ledger(worked, cli):

@@ -56,7 +56,7 @@ async def test_running_attempts_are_counted(brain, cli):
     brain.echo("slow", "delay_seconds: 60")
     async with brain.running() as running:
         brain.drop("busy.md", "---\ninterface: slow\n---\n# Busy\n")
-        await running.until(lambda: brain.names(brain.active), "the task to run")
+        await running.started("busy")
         facts = {one["name"]: one for one in cli("interfaces", "list", "--json").json["interfaces"]}
         assert "available, 1 running" in cli("interfaces").out
     assert facts["slow"]["running"] == 1

@@ -82,6 +82,7 @@ FACTS = (
     ("status",),
     ("list",),
     ("show", "paid"),
+    ("show", "paid", "--prompt"),
     ("questions",),
     ("interfaces",),
     ("interfaces", "show", "priced"),
@@ -156,6 +157,7 @@ def answers(brain, cli, furnished) -> dict[str, Any]:
     claimed = ask("claim", "--as", "ann", "--lease", "1h")["attempt_id"]
     ask("renew", claimed, "--lease", "2h")
     ask("ask", "theirs", "Which one?")
+    ask("acquire", "--interface", "priced", "--tokens", "9", "--task", "theirs")
     for arguments in FACTS:
         ask(*arguments)
     ask("workflow", "check", "{folder}/small.yaml")
@@ -182,6 +184,8 @@ def test_every_example_has_the_shape_of_what_is_printed(answers):
 def key_of(command: str) -> str:
     """The words of a documented command before its arguments."""
     words = command.split()
+    if "--prompt" in words:
+        return f"{words[0]} --prompt"
     return " ".join(words[:2]) if words[0] in ("interfaces", "session", "memory", "workflow") else words[0]
 
 

@@ -9,11 +9,6 @@ from brain_daemon.workspace.asking import collect_questions
 SECRET = "the key is ghp_" + "a1B2" * 10
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setenv("BRAIN_SETTLE", "0s")
-
-
 @pytest.fixture
 def asked(brain):
     """A brain with two questions about held tasks."""

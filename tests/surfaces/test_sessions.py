@@ -8,7 +8,6 @@ import pytest
 @pytest.fixture(autouse=True)
 def _folder(brain, monkeypatch):
     monkeypatch.chdir(brain.root)
-    monkeypatch.setenv("BRAIN_SETTLE", "0s")
     brain.program("parrot", "cat", more="cost: {tier: free}\ngood_at: {default: 0.9}\n")
 
 

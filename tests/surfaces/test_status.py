@@ -1,6 +1,7 @@
 """`brain status` and `brain watch`: quick, light, and plain where nobody looks."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,11 +12,13 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import closing
 
 import pytest
 
 from brain_daemon.store.journal import Hold
 from brain_daemon.surfaces.cli import ENTRIES
+from tests.depth import deep
 
 HEAVY = {
     "git",
@@ -30,25 +33,28 @@ HEAVY = {
     "asyncio",
     "tenacity",
 }
-LIMIT_SECONDS = 0.3
+MOST_TIMES_PYTHON = 8
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 RUN = "import sys; sys.argv = ['brain', '--brain', *sys.argv[1:]]; from brain_daemon.surfaces.cli import main; main()"
 OWN_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
 
 
-@pytest.fixture
-def worked(brain):
-    """Done, failed and held tasks."""
+def work(brain) -> None:
     brain.echo()
     brain.drop("one.md")
     brain.drop("bad.md", "---\npriority: nonsense\n---\n")
     brain.drop("blind.md", "---\nrequires: [vision]\n---\n# Blind\n")
     brain.run_once()
-    return brain
 
 
-def on_a_terminal(brain, *arguments, keys=b"", until=b"", deadline_seconds=30.0):
+@pytest.fixture
+def worked(made_once):
+    """Done, failed and held tasks."""
+    return made_once(work)
+
+
+def on_a_terminal(brain, *arguments, keys=b"", until=b"", deadline_seconds=60.0):
     """Run a command on a terminal of 80 columns; press `keys` once `until` was shown; exit code and what it printed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
@@ -74,7 +80,7 @@ def on_a_terminal(brain, *arguments, keys=b"", until=b"", deadline_seconds=30.0)
             if keys and until in said:
                 os.write(ours, keys)
                 keys = b""
-        return process.wait(10), said.decode()
+        return process.wait(60), said.decode()
     finally:
         process.kill()
         process.wait()
@@ -99,7 +105,8 @@ async def test_the_running_daemon_and_its_work_are_shown(brain, cli):
     brain.echo("slow", "delay_seconds: 60")
     async with brain.running() as running:
         brain.drop("busy.md", "---\ninterface: slow\n---\n# Busy\n")
-        said = await running.until(lambda: "busy" in (found := cli("status")).out and found, "the task to run")
+        await running.started("busy")
+        said = cli("status")
     assert f"running, process {os.getpid()} on" in said.out
     assert re.search(r"busy +slow +\d+ s +running", said.out)
 
@@ -116,29 +123,34 @@ def test_no_heavy_library_is_imported(worked):
     assert HEAVY & {name.partition(".")[0] for name in done.stderr.split()} == set()
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("--help",)])
-def test_it_answers_well_under_a_third_of_a_second(worked, arguments):
-    """Processor time, the best of some, since the machine the tests run on may be busy with others."""
+def processor_seconds(*command: str) -> float:
+    """The least of three runs: the machine the tests run on may be slow, and busy with others."""
     best = float("inf")
-    for _ in range(5):
+    for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", RUN, str(worked.root), *arguments], capture_output=True, check=True)
+        subprocess.run([sys.executable, "-c", *command], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert best < LIMIT_SECONDS
+    return best
 
 
-def test_twenty_thousand_pending_files_do_not_slow_it_down(brain):
-    """They are counted and not read."""
-    for number in range(20_000):
+@pytest.mark.parametrize("arguments", [("status",), ("--help",)])
+def test_it_takes_little_more_than_python_itself(worked, arguments):
+    """A third of a second where Python with what is needed anyway takes a twentieth: on any machine, in processor time."""
+    light = processor_seconds("import click, dataclasses, json, platformdirs, sqlite3, subprocess, tomllib")
+    assert processor_seconds(RUN, str(worked.root), *arguments) < MOST_TIMES_PYTHON * light
+
+
+def test_many_pending_files_do_not_slow_it_down(brain):
+    """They are counted and not read: whoever opened a named pipe would wait for ever."""
+    count = deep(2_000, 20_000)
+    for number in range(count - 1):
         os.close(os.open(brain.pending / f"task-{number}.md", os.O_CREAT | os.O_WRONLY))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    os.mkfifo(brain.pending / "task-pipe.md")
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(brain.root), "status"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", RUN, str(brain.root), "status"], capture_output=True, text=True, check=True, timeout=120
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert "20000 pending" in done.stdout
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2 * LIMIT_SECONDS
+    assert f"{count} pending" in done.stdout
 
 
 def test_text_from_outside_moves_no_cursor(brain, cli):
@@ -215,3 +227,30 @@ def test_damage_of_the_journal_is_said_beside_the_counts(worked, cli):
     assert said.code == 0
     assert "1 completed" in said.out
     assert "brain doctor" in said.out
+
+
+def test_breakers_that_are_not_closed_are_shown_with_what_comes_next(cli, brain):
+    """Open until a time that comes or has come, or until a check; half-open with its probe or without; and for programs."""
+    opened = {"state": "open", "since": 1e9, "until": 4e9, "trips": 1, "why": "unavailable: gone", "by_check": False}
+    half = {"state": "half-open", "trips": 1, "why": "unavailable: gone", "probe": None}
+    states = {
+        "away": opened,
+        "back": {**opened, "until": 1e9 + 1},
+        "locked": {**opened, "why": "auth: no", "by_check": True},
+        "next": half,
+        "tried": {**half, "probe": "one.a1"},
+    }
+    with closing(brain.open()) as here:
+        here.journal.set("breakers", json.dumps(states))
+    said = cli("status").out
+    assert "away       open until 2096-10-02T07:06:40Z, in " in said
+    assert "back       open, the next task tries it" in said
+    assert "locked     open until its check passes" in said
+    assert "next       half-open, the next task tries it" in said
+    assert "tried      half-open, one.a1 tries it" in said
+    assert said.count("unavailable: gone") == 4
+    first = cli("status", "--json").json["breakers"][0]
+    assert first == {
+        "interface": "away", "breaker": "open", "why": "unavailable: gone", "since": "2001-09-09T01:46:40Z",
+        "until": "2096-10-02T07:06:40Z", "probe": None,
+    }  # fmt: skip

@@ -18,12 +18,6 @@ from brain_daemon.model.task import Rejection, TaskSpec
 TASK = "# Task: one\n\nsay it\n"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setenv("BRAIN_SETTLE", "0s")
-    monkeypatch.setenv("BRAIN_GROUP", "20ms")
-
-
 @pytest.fixture
 def typed(monkeypatch):
     """`typed("text")` is what comes on standard input."""
@@ -147,6 +141,13 @@ def test_waiting_tells_programs_what_came_out(cli, brain):
     assert "nobody offers teleport" in said.json["why"]
 
 
+def test_what_is_waited_for_needs_no_quiet_time(cli, brain, monkeypatch):
+    """The command has just put the file there, whole: nobody writes to it any more."""
+    monkeypatch.setenv("BRAIN_SETTLE", "1h")
+    brain.program("upper", "tr", "a-z", "A-Z")
+    assert cli("submit", "say it", "--wait").out == "SAY IT\n"
+
+
 def test_waiting_for_a_failure_exits_1(cli, brain):
     """The error is told on standard error."""
     brain.program("broken", "sh", "-c", "echo this is why >&2; exit 3")
@@ -173,16 +174,27 @@ def test_waiting_beside_a_daemon_leaves_the_work_to_it(cli, brain, daemon):
         assert running.process.poll() is None
 
 
-def test_waiting_goes_on_here_when_its_daemon_ends(cli, brain, daemon):
+def test_waiting_goes_on_here_when_its_daemon_ends(cli, brain, daemon, tmp_path):
     """What the daemon left pending is done by the command that waits."""
     brain.program("upper", "tr", "a-z", "A-Z")
-    brain.program("sleeper", "sleep", "1")
+    go = tmp_path / "go"
+    brain.program("sleeper", "sh", "-c", f"while [ ! -e {go} ]; do sleep 0.02; done")
     with daemon(parallel="1") as running:
         brain.drop("long.md", "---\ninterface: sleeper\n---\nx\n")
-        running.wait_for(lambda: brain.where("long") == ["active"])
-        threading.Timer(0.2, running.process.terminate).start()
+        running.wait_for(lambda: brain.runs("long"))
+
+        def end_it() -> None:
+            """Once the command waits beside it, the daemon is to end, and what it runs may."""
+            running.wait_for(lambda: len(brain.names(brain.pending)) == 1)
+            running.process.terminate()
+            running.wait_for(lambda: running.state() == "draining")
+            go.touch()
+
+        ending = threading.Thread(target=end_it)
+        ending.start()
         said = cli("submit", "say it", "--interface", "upper", "--wait")
-        assert running.process.poll() == 0
+        ending.join()
+        assert running.exit_code() == 0
     assert (said.code, said.out) == (0, "SAY IT\n")
 
 
@@ -343,14 +355,14 @@ def test_a_terminal_sees_where_the_task_stands(brain):
     command = [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), "submit", "x", "--id", "one", "--wait"]
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
     os.close(slave)
-    printed, end = b"", time.monotonic() + 20
+    printed, end = b"", time.monotonic() + 60
     while time.monotonic() < end:
         try:
             printed += os.read(master, 1 << 16)
         except OSError:
             break
     os.close(master)
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     assert b"one runs on slow" in printed
     assert b"\x1b[2J" not in printed
     assert b"red\\x1b[2J" in printed
@@ -361,3 +373,25 @@ def test_the_shapes_are_json_of_one_document(cli, brain):
     brain.drop("one.md", "---\npriority: whenever\n---\nx\n")
     assert isinstance(parse_task("one.md", (brain.pending / "one.md").read_bytes()), Rejection)
     assert json.loads(cli("cancel", "one", "--json").out)["tasks"][0]["done"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--paid",), "released (paid allowed)"),
+        (("--budget",), "released (budget passed)"),
+        (("--budget", "2.50", "--paid"), "released (paid allowed, a budget of $2.50 of its own)"),
+        (("--budget", "2.50", "--now"), "what still holds it is shown by `brain list`"),
+    ],
+)
+def test_a_release_says_what_it_opens(cli, brain, options, said):
+    """Each of its terms in words."""
+    brain.drop("one.md", "---\nrequires: [vision]\n---\nx\n")
+    assert said in cli("release", "one", *options).out
+
+
+def test_a_release_with_an_odd_budget_is_refused(cli, brain):
+    """An option that swallowed the id, say."""
+    brain.drop("one.md", "x\n")
+    found = cli("release", "one", "--budget", "lots")
+    assert (found.code, "found 'lots', allowed are US dollars" in found.complaint) == (2, True)

@@ -1,34 +1,29 @@
-"""`brain costs` and `brain usage`: what attempts cost, and what today has used of each interface.
+"""`brain costs`: what attempts cost.
 
-Both read the index, and `brain costs` counts the rows of the ledger's text beside it: where the two differ it says so,
-since the text is the record. A cost nobody knows is said in words and is in no sum.
+It reads the index and counts the rows of the ledger's text beside it: where the two differ it says so, since the text is the
+record. A cost nobody knows is said in words and is in no sum.
 """
 
-import json
 import os
 import re
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import click
 
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import UserError
-from brain_daemon.model.frontmatter import Malformed
 from brain_daemon.model.quantities import parse_duration
-from brain_daemon.record import ledger, usage
+from brain_daemon.record import ledger
 from brain_daemon.record.day_file import read_name
 from brain_daemon.record.ledger import GroupBy, Totals, group, sums_csv, total
-from brain_daemon.record.metrics import DayTally, Used
-from brain_daemon.record.wording import dollars, utc
+from brain_daemon.record.wording import dollars
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.layout import Layout
 from brain_daemon.surfaces.calls import Call, json_option, print_json
-from brain_daemon.surfaces.tables import STATE_STYLES, Column, say, show
+from brain_daemon.surfaces.tables import Column, say, show
 
 _FIGURES = (
     Column("ATTEMPTS", right=True),
@@ -37,15 +32,6 @@ _FIGURES = (
     Column("OUT", right=True),
     Column("COST", right=True),
     Column("UNKNOWN", right=True),
-)
-_USAGE = (
-    Column("INTERFACE"),
-    Column("SENT", right=True),
-    Column("REQUESTS", right=True),
-    Column("TOKENS", right=True),
-    Column("COST", right=True),
-    Column("LEFT", right=True),
-    Column("STATUS", styles=STATE_STYLES),
 )
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -159,128 +145,12 @@ def _totals_facts(found: Totals) -> dict[str, Any]:
         "input_tokens": found.input_tokens,
         "cached_input_tokens": found.cached_input_tokens,
         "output_tokens": found.output_tokens,
-        "cost_usd": _known(found),
+        "cost_usd": known_cost(found),
         "cost_by_basis": {basis.value: format(usd, "f") for basis, usd in found.usd.items()},
         "unknown_costs": found.unknown,
     }
 
 
-def _known(found: Totals) -> str | None:
+def known_cost(found: Totals) -> str | None:
     """Dollars as a decimal; None where nothing at all is known of them."""
     return None if found.rows and found.unknown == found.rows else format(found.known_usd, "f")
-
-
-@click.command("usage")
-@json_option
-@click.pass_obj
-def usage_command(call: Call, as_json: bool) -> None:
-    """Show what today (UTC) has used of each interface, and what is left of its limits.
-
-    Example: brain usage
-    """
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    with closing(Brain.open(call.brain_root, call.environment)) as brain:
-        rows = [CostRow.from_values(values) for values in brain.journal.outcomes(day=today)]
-        entries = brain.registry().entries
-        requests, errors = _requests(brain.layout, today), _last_errors(brain.layout, today)
-        found = usage.findings_from(brain.journal.get(usage.FINDINGS))
-    used = DayTally(today, rows).used()
-    spent = group(rows, GroupBy.INTERFACE)
-    facts = []
-    for name in sorted({*entries, *used}):
-        entry = entries.get(name)
-        limit = entry.spec.limits.messages_per_day if entry else None
-        status = ("available" if entry.usable else f"offline: {entry.why_not}") if entry else "not registered"
-        counted = used.get(name, Used())
-        counted = counted._replace(requests=max(counted.requests, requests.get(name, 0)))
-        facts.append(
-            {
-                **_usage_facts(name, counted, spent.get(name, Totals()), limit),
-                **_finding_facts(found.get(name, usage.NO_FINDING)),
-                "last_error": errors.get(name),
-                "status": status,
-            }
-        )
-    if as_json:
-        print_json({"day": today, "interfaces": facts})
-        return
-    show(_USAGE, [_usage_row(one) for one in facts])
-    for one in facts:
-        for line in _finding_lines(one):
-            say(f"{one['interface']}: {line}")
-        if one["last_error"]:
-            say(f"{one['interface']}: its last error was: {one['last_error']}")
-
-
-def _requests(layout: Layout, today: str) -> Mapping[str, int]:
-    """Requests at the provider, which only context/usage.md keeps."""
-    try:
-        with open(os.path.join(layout.context, "usage.md"), "rb") as handle:
-            told = usage.parse(handle.read())
-    except (OSError, Malformed):
-        return {}
-    interfaces = told["interfaces"] if told.get("day") == today else {}
-    counts = {name: one["requests_today"] for name, one in interfaces.items()}
-    return {name: number for name, number in counts.items() if isinstance(number, int)}
-
-
-def _last_errors(layout: Layout, today: str) -> Mapping[str, str]:
-    """What each interface's last failed attempt of today said, from logs/errors/; a line that is not ours says nothing."""
-    folder = layout.inside("logs", "errors")
-    parts = sorted((part[1], name) for name in os.listdir(folder) if (part := read_name(name)) and part[0] == today)
-    found: dict[str, str] = {}
-    for _, name in parts:
-        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as handle:
-            for line in handle:
-                try:
-                    told = json.loads(line)
-                    found[told["interface"]] = f"{told['reason']}: {told['message']}"
-                except (ValueError, KeyError, TypeError):
-                    continue
-    return found
-
-
-def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None) -> dict[str, Any]:
-    return {
-        "interface": name,
-        "messages_today": used.messages,
-        "requests_today": used.requests,
-        "tokens_today": used.tokens,
-        "cost_usd": _known(spent),
-        "unknown_costs": spent.unknown,
-        "limit": limit,
-        "limit_remaining": None if limit is None else max(0, limit - used.messages),
-    }
-
-
-def _finding_facts(finding: usage.Finding) -> dict[str, Any]:
-    """What the daemon last found; a share is 1 where nothing is left."""
-    return {
-        "breaker": finding.breaker,
-        "breaker_why": finding.why or None,
-        "slots": finding.slots,
-        "quotas": [
-            {
-                "quota": one.quota,
-                "share": one.share,
-                "resets_at": None if one.resets_at is None else utc(one.resets_at),
-            }
-            for one in finding.quotas
-        ],
-    }
-
-
-def _finding_lines(one: Mapping[str, Any]) -> Iterable[str]:
-    if one["breaker"] != "closed":
-        yield f"its circuit breaker is {one['breaker']}: {one['breaker_why']}"
-    for quota in one["quotas"]:
-        reset = f", has room again at {quota['resets_at']}" if quota["resets_at"] and quota["share"] > 0 else ""
-        yield f"{quota['share']:.0%} of {quota['quota']} used{reset}"
-
-
-def _usage_row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    known = [] if one["cost_usd"] is None else [dollars(Decimal(one["cost_usd"]))]
-    cost = " + ".join([*known, *([f"{one['unknown_costs']} unknown"] if one["unknown_costs"] else [])])
-    left = "-" if one["limit"] is None else f"{one['limit_remaining']:,} of {one['limit']:,}"
-    figures: Iterable[str] = (f"{one[key]:,}" for key in ("messages_today", "requests_today", "tokens_today"))
-    return one["interface"], *figures, cost, left, one["status"].partition(":")[0]

@@ -1,6 +1,7 @@
 """The commands around the daemon: run it, pause it, let it go on, let it end."""
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -13,10 +14,11 @@ from rich.console import Console
 
 from brain_daemon.adapters.registry import Entry, Registry
 from brain_daemon.model.cleaning import clean_line
-from brain_daemon.model.errors import Refused
+from brain_daemon.model.errors import Refused, StorageError
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.daemon_log import logging_to
+from brain_daemon.service.restarts import Start, unsettled
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import control
 from brain_daemon.store.files import Files
@@ -25,6 +27,7 @@ from brain_daemon.store.layout import Layout
 from brain_daemon.store.locks import Holder, running_daemon
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 
+_LOG = logging.getLogger("brain_daemon")
 _ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
@@ -45,6 +48,11 @@ def run_command(context: click.Context, once: bool, no_commit: bool, parallel: i
     flags: dict[str, Any] = {"commit": False if no_commit else None, "parallel": parallel}
     terminal = sys.stderr if sys.stderr.isatty() else None
     with closing(Brain.open(call.brain_root, call.environment, flags)) as brain:
+        if brain.journal.read_only:
+            raise StorageError(
+                f"running the daemon on {brain.layout.root}: {brain.layout.state} may not be written, by you or at all. "
+                "`brain status`, `list`, `show` and `costs` work without; `brain doctor` says more."
+            )
         registry = brain.registry()
         if sys.stdin.isatty() and terminal is not None and running_daemon(brain.layout) is None:
             _offer_approvals(brain, registry)
@@ -56,7 +64,12 @@ def _run(brain: Brain, registry: Registry, terminal: TextIO | None, *, once: boo
     supervisor = Supervisor(brain, once=once)
     before = Counter(brain.journal.count_ended())
     with logging_to(brain.layout.state, brain.files, brain.config.log_bytes, brain.redactor(registry), terminal):
-        code = asyncio.run(supervisor.run())
+        if running_daemon(brain.layout) is None:
+            _wait_after_deaths(brain, terminal)
+            with Start(brain.layout, brain.files):
+                code = asyncio.run(supervisor.run())
+        else:
+            code = asyncio.run(supervisor.run())  # which says who runs
     if once and terminal is not None:
         ended = Counter(brain.journal.count_ended()) - before
         held = len(brain.journal.holds())
@@ -65,6 +78,18 @@ def _run(brain: Brain, registry: Registry, terminal: TextIO | None, *, once: boo
             err=True,
         )
     return code
+
+
+def _wait_after_deaths(brain: Brain, terminal: TextIO | None) -> None:
+    """Before work begins, where the starts before this one came to nothing. Ctrl-C and SIGTERM end the waiting, and the program."""
+    before = unsettled(brain.layout)
+    pause_seconds = before.pause_seconds(brain.config.crash_pause_seconds)
+    if pause_seconds:
+        words = f"the daemon has died {before.starts} times in a row soon after its start; it waits {pause_seconds:.0f} s before it works"
+        _LOG.warning(words, extra={"action": "start"})
+        if terminal is None:
+            click.echo(f"brain: {words}. `brain doctor` looks for the cause.", err=True)
+        time.sleep(pause_seconds)
 
 
 def _offer_approvals(brain: Brain, registry: Registry) -> None:

@@ -66,7 +66,7 @@ class _Theirs:
 
 @click.command("hook", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option("--wrap", metavar="COMMAND", help="Your own hook, run beside this one with the same input.")
-@click.option("--within", metavar="TIME", default="", help="Longest time for a request that is run: 25s by default.")
+@click.option("--within", metavar="TIME", default="", help="Longest time it may take: 25s by default.")
 @click.option("--mode", "flag", metavar="MODE", default="", help="directive or orchestrated, whatever the moment says.")
 @click.pass_obj
 def hook_command(call: Call, wrap: str | None, within: str, flag: str) -> None:
@@ -83,7 +83,7 @@ def hook_command(call: Call, wrap: str | None, within: str, flag: str) -> None:
     ours = _Ours(until=began + _seconds(within))
     threading.Thread(target=_think, args=(call, said, flag, ours), daemon=True).start()
     theirs = _end(wrapped, said)
-    ours.done.wait(max(0.0, began + _DIRECTIVE_SECONDS - time.monotonic()))
+    ours.done.wait(max(0.0, min(began + _DIRECTIVE_SECONDS, ours.until) - time.monotonic()))
     if ours.runs.is_set():
         ours.done.wait(max(0.0, ours.until - time.monotonic()))
     code = _say(theirs, ours.context if ours.done.is_set() else "")

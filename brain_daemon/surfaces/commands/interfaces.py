@@ -7,9 +7,11 @@ but `check` commands, and those only of interfaces that are approved on this mac
 
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -26,10 +28,11 @@ from brain_daemon.record.wording import utc
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.breakers import kept
-from brain_daemon.service.claiming import explain
-from brain_daemon.service.dispatch import Dispatch, NoLimits
+from brain_daemon.service.dispatch import Dispatch
 from brain_daemon.service.explaining import draws, note
-from brain_daemon.service.intake import Intake, original_of
+from brain_daemon.service.harvesting import sentence
+from brain_daemon.service.intake import Intake, explain, original_of
+from brain_daemon.service.limits import NoLimits
 from brain_daemon.service.past import Past
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.approving import approval_words, approve_command, fault_words, show_command
@@ -175,10 +178,15 @@ def route_command(call: Call, task: str, explain: bool, as_json: bool) -> None:
         on_limit = spec.on_limit or OnLimit(brain.config.on_limit)
         told = as_json or not explain  # the table has a column for the draws
         found = drawn(asked, spec.id, past.prefers(spec), explained=told) if isinstance(asked, Choice) else asked
+        soon = ""
+        if isinstance(found, Choice):
+            soon = sentence(spec, found, brain.journal, time.time())
+            away = (f"{one.name}: {shut.why}" for one in found.ranked if (shut := dispatch.away(one)))
+            found = replace(found, warnings=(*found.warnings, *away))
     if as_json:
         print_json(_route_facts(spec, found, fault))
     else:
-        for line in note(spec, asked, past, table, on_limit) if explain else ():
+        for line in filter(None, (*note(spec, asked, past, table, on_limit), soon)) if explain else ():
             say(line)
         _print_route(spec, found, explain)
         for warning in (*found.warnings, *([fault] if fault else ())):

@@ -26,7 +26,8 @@ from brain_daemon.model.task import TaskSpec
 from brain_daemon.record.result import outcome_message
 from brain_daemon.record.wording import duration, utc
 from brain_daemon.surfaces.calls import Call, json_option, print_json
-from brain_daemon.surfaces.tables import STATE_STYLES, Column, on_terminal, say
+from brain_daemon.surfaces.commands.prompts import show_prompt, write_exactly
+from brain_daemon.surfaces.tables import STATE_STYLES, Column, say
 from brain_daemon.surfaces.tables import show as show_table
 
 if TYPE_CHECKING:
@@ -48,20 +49,28 @@ _CHUNK_BYTES = 1 << 16
 @click.command("show")
 @click.argument("task_id", metavar="ID")
 @click.option("--original", "what", flag_value="original", help="Print the exact bytes the task was dropped with.")
-@click.option("--prompt", "what", flag_value="prompt", help="Print the exact prompt of the newest attempt.")
+@click.option(
+    "--prompt",
+    "what",
+    flag_value="prompt",
+    help="Print the exact prompt of the newest attempt, and what it is made of.",
+)
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="With --prompt: of this attempt.")
 @json_option
 @click.pass_obj
-def show_command(call: Call, task_id: str, what: str | None, as_json: bool) -> None:
+def show_command(call: Call, task_id: str, what: str | None, attempt: int | None, as_json: bool) -> None:
     """Show one task: where it stands, what it cost and why, and its result.
 
     Example: brain show task-001 --original
     """
+    if attempt is not None and what != "prompt":
+        raise click.UsageError("--attempt goes with --prompt.")
     with closing(_open(call)) as brain:
         place = _find(brain, task_id)
         if what == "original":
-            _write_exactly(_original(place))
+            write_exactly(_original(place))
         elif what == "prompt":
-            _write_exactly(_prompt(brain, place.task_id))
+            show_prompt(brain, place.task_id, attempt, as_json=as_json)
         else:
             facts, text = _facts(brain, place)
             if as_json:
@@ -102,26 +111,6 @@ def _original(place: "Place") -> bytes:
 def _beside(place: "Place") -> str | None:
     stem = place.path.removesuffix(".md")
     return next((path for word in ("result", "error") if os.path.exists(path := f"{stem}.{word}.md")), None)
-
-
-def _prompt(brain: "Brain", task_id: str) -> bytes:
-    for attempt in reversed(brain.journal.attempts_of(task_id)):
-        path = os.path.join(brain.layout.attempt(attempt.attempt_id), "prompt.md")
-        if os.path.exists(path):
-            with open(path, "rb") as handle:
-                return handle.read()
-    raise UserError(
-        f"showing the prompt of {task_id}: none is kept here. Only programs are sent one, and it stays on the machine "
-        f"they ran on; `brain show {task_id} --original` prints what was asked."
-    )
-
-
-def _write_exactly(data: bytes) -> None:
-    """Byte for byte into a pipe or file; on a terminal without what could move its cursor."""
-    if on_terminal():
-        click.echo(clean_text(data.decode("utf-8", "replace")), nl=False)
-    else:
-        sys.stdout.buffer.write(data)
 
 
 def _facts(brain: "Brain", place: "Place") -> tuple[dict[str, Any], str]:

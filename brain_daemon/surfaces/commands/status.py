@@ -14,7 +14,7 @@ import click
 
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.record.wording import dollars, duration, utc
-from brain_daemon.service.snapshot import ActiveItem, HeldItem, Snapshot, take
+from brain_daemon.service.snapshot import ActiveItem, BreakerItem, HeldItem, Snapshot, take
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, Rows, drawn, on_terminal, plain, say
 
@@ -26,6 +26,7 @@ _POLL_SECONDS = 0.5
 _FACTS = (Column("", whole=True), Column("", styles=STATE_STYLES))
 _ACTIVE = (Column("ACTIVE"), Column("BY"), Column("FOR", right=True), Column("DOING", styles=STATE_STYLES))
 _HELD = (Column("HELD"), Column("WHY"))
+_BREAKERS = (Column("INTERFACE"), Column("BREAKER", styles=STATE_STYLES), Column("WHY"))
 _QUESTIONS = (Column("QUESTION"), Column("ABOUT"), Column("ANSWERS"))
 
 
@@ -76,6 +77,17 @@ def facts(picture: Snapshot) -> dict[str, Any]:
         "questions": [
             {"id": q.id, "kind": q.kind, "subject": q.subject, "asked": utc(q.asked_at), "choices": list(q.choices)}
             for q in picture.questions
+        ],
+        "breakers": [
+            {
+                "interface": one.interface,
+                "breaker": one.breaker,
+                "why": one.why,
+                "since": _instant(one.since),
+                "until": _instant(one.until),
+                "probe": one.probe,
+            }
+            for one in picture.breakers
         ],
         "owed": {"outcomes": picture.owed, "why": picture.why_owed},
         "today": {
@@ -162,6 +174,8 @@ def _tables(picture: Snapshot) -> Iterator[tuple[tuple[Column, ...], Rows, str]]
     if picture.held:
         held = [(item.task_id, _why(item, picture.at)) for item in picture.held[:_LISTED]]
         yield _HELD, held, _more(len(picture.held), len(held))
+    if picture.breakers:
+        yield _BREAKERS, [(one.interface, _breaker(one, picture.at), one.why) for one in picture.breakers], ""
     if picture.questions:
         asked = [(q.id, q.subject, ", ".join(q.choices)) for q in picture.questions[:_LISTED]]
         yield _QUESTIONS, asked, _more(len(picture.questions), len(asked))
@@ -180,6 +194,17 @@ def _why(item: HeldItem, now: float) -> str:
         return item.why
     left = f", in {_elapsed(item.until - now)}" if item.until > now else ""
     return f"{item.why}, until {utc(item.until)}{left}"
+
+
+def _breaker(item: BreakerItem, now: float) -> str:
+    """What its state means for the next task."""
+    if item.breaker == "half-open":
+        return f"half-open, {item.probe} tries it" if item.probe else "half-open, the next task tries it"
+    if item.until is None:
+        return "open until its check passes"
+    if item.until <= now:
+        return "open, the next task tries it"
+    return f"open until {utc(item.until)}, in {_elapsed(item.until - now)}"
 
 
 def _elapsed(seconds: float) -> str:

@@ -19,8 +19,9 @@ from brain_daemon.model.parsing import ParseLimits, parse_task
 from brain_daemon.model.task import Priority, Rejection, TaskSpec
 from brain_daemon.service import actions, composing
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.claiming import explain
 from brain_daemon.service.foresight import foresight
+from brain_daemon.service.handing_down import ANSWER_SECONDS, Inside, hand_down, inside
+from brain_daemon.service.intake import explain
 from brain_daemon.service.waiting import Awaited, Note, Recorded, Unended, read_recorded, wait_for
 from brain_daemon.store.journal import TaskRecord
 from brain_daemon.store.locks import running_daemon
@@ -66,14 +67,23 @@ def submit_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Drop a task: PROMPT, a file, or standard input (also as `-`).
+    """Drop a task: PROMPT, a file, or standard input (also as `-`). Inside a task it is a child of that task.
 
     Example: brain submit "Summarise knowledge/plan.md" --type research --wait
     """
     if options["interface"] and options["prefer"]:
         raise click.UsageError("--interface is binding and --prefer is advice: give one of them")
     text, place = _text(prompt, spoken, source)
+    parent = inside(call.layout, call.environment)
+    if parent is not None and wait:
+        raise click.UsageError(
+            "a task cannot wait for its children while it runs: `wait_for_children: true` in its own front matter does, once its run has ended"
+        )
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
+        if parent is not None:
+            return _say_handed_down(
+                brain, parent, _child(brain, text, place, task_id, _fields(options)), as_json=as_json
+            )
         since = time.time()
         placed, sha256 = _drop(brain, text, place, task_id, _fields(options))
         _say_unknown(brain, options["after"])
@@ -127,6 +137,27 @@ def _drop(
     whole = composing.compose(wanted, text, fields)
     sha256 = _refuse_faulty(whole, "the task with these options", limits)
     return actions.submit(brain, whole, wanted), sha256
+
+
+def _child(brain: Brain, text: str, place: str, task_id: str | None, fields: Mapping[str, object]) -> str:
+    """The text of a child as its options make it. UserError where they make no task."""
+    limits = ParseLimits(file_bytes=brain.config.task_bytes)
+    _refuse_faulty(text, place or "the prompt", limits)
+    whole = composing.compose("task", text, {**({"id": task_id} if task_id else {}), **fields})
+    _refuse_faulty(whole, "the task with these options", limits)
+    return whole
+
+
+def _say_handed_down(brain: Brain, parent: Inside, text: str, *, as_json: bool) -> None:
+    """The id of a child, once the daemon has taken it up."""
+    task_id = hand_down(parent, text, ANSWER_SECONDS if running_daemon(brain.layout) is not None else 0.0)
+    if as_json:
+        path = None if task_id is None else brain.layout.relative(f"{brain.layout.pending}/{task_id}.md")
+        state = "spawned" if task_id is None else "pending"
+        return print_json({"task_id": task_id, "state": state, "path": path, "daemon": task_id is not None})
+    if task_id is None:
+        return click.echo("nobody has answered yet: it is taken up when your run has ended", err=True)
+    return click.echo(task_id)
 
 
 def _refuse_faulty(text: str, what: str, limits: ParseLimits) -> str:

@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import click
 
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import BrainError
+from brain_daemon.model.quantities import parse_money
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.releases import NO_TERMS, Terms
 from brain_daemon.service.reviving import revive
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.linting import lint_command, new_command
@@ -54,16 +57,50 @@ def _retried(brain: Brain, task_id: str) -> str:
     return f"{retried}: back in pending/{waiting}"
 
 
+_ANY_BUDGET = "any"
+
+
+def _budget(_context: click.Context, _option: click.Parameter, text: str | None) -> Terms:
+    """No budget at all, or an exact amount of US dollars."""
+    if text is None:
+        return NO_TERMS
+    if text == _ANY_BUDGET:
+        return Terms(budget=True)
+    try:
+        usd = parse_money(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"found {text!r}, allowed are US dollars such as 2.50, or nothing at the end"
+        ) from None
+    return Terms(budget=True, budget_usd=usd)
+
+
 @click.command("release")
 @_ids
+@click.option("--paid", is_flag=True, help="It may go to a paid interface, though cheaper ones could do it later.")
+@click.option(
+    "--budget",
+    is_flag=False,
+    flag_value=_ANY_BUDGET,
+    callback=_budget,
+    metavar="[AMOUNT]",
+    help="No budget holds it up; with an amount, that is its own in place of all others.",
+)
+@click.option("--now", "at_once", is_flag=True, help="Beside --paid or --budget: it need not wait either.")
 @json_option
 @click.pass_obj
-def release_command(call: Call, task_ids: tuple[str, ...], as_json: bool) -> None:
-    """Let tasks start that are held for you to decide, were interrupted, or are claimed by an agent that is gone.
+def release_command(
+    call: Call, task_ids: tuple[str, ...], paid: bool, budget: Terms, at_once: bool, as_json: bool
+) -> None:
+    """Let tasks start now that wait, are held for you to decide, were interrupted, or are claimed by an agent that is gone.
 
-    Example: brain release task-001
+    A release alone ends every wait: for a reset, a rate, a breaker, or the question near the end of a quota. It opens no paid
+    interface and no budget. With --paid or --budget it opens just that, and the other limits hold.
+
+    Example: brain release task-001 --budget 2.50
     """
-    _each(call, task_ids, actions.release, as_json=as_json)
+    terms = replace(budget, paid=paid, at_once=at_once or not (paid or budget.budget))
+    _each(call, task_ids, lambda brain, task_id: actions.release(brain, task_id, terms), as_json=as_json)
 
 
 def _each(call: Call, task_ids: tuple[str, ...], act: Callable[[Brain, str], str], *, as_json: bool) -> None:
