@@ -178,6 +178,8 @@ def _ledgers(facts: Facts, _scenario: Scenario) -> Iterator[str]:
             yield f"the {name} has {dict(found)} for the ended attempts {dict(ended)}"
     for folder, prefix in (("activity", "md"), ("errors", "jsonl")):
         text = b"".join(read(path) for path in _day_files(facts.patient.root, folder, prefix)).decode()
+        if folder == "errors":  # what went wrong may name files of the attempt as well
+            text = "\n".join(str(_json(line)["attempt_id"]) for line in text.splitlines())
         wanted = [row["attempt_id"] for row in facts.rows if folder == "activity" or row["status"] == "failed"]
         for attempt_id in wanted:
             if text.count(attempt_id) != 1:

@@ -214,3 +214,5 @@ EVERY = (
     _RETRIED,
     _DROPPED,
 )
+# An application's answer that the power took is waited for again, and here nobody gives it a second time.
+OF_OUR_OWN = tuple(scenario for scenario in EVERY if scenario is not _DROPPED)

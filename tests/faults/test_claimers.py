@@ -59,7 +59,7 @@ def test_two_agents_and_a_daemon_share_the_tasks_and_do_none_twice(tmp_path):
         with running(victim):
             victim.wait_for(lambda: ended(patient) == TASKS, "the end of all tasks", 1000)
             for agent in agents:
-                _, said = agent.communicate(timeout=60)
+                _, said = agent.communicate(timeout=300)
                 assert agent.returncode == 0, said.decode()
             victim.stop()
     finally:

@@ -17,7 +17,7 @@ from brain_daemon.service.brain import Brain
 from tests.faults.lab import Fault, FaultyFiles, Operation, run_daemon
 from tests.faults.power import Loss
 from tests.faults.promises import Facts, violations
-from tests.faults.scenarios import EVERY, UNREPEATABLE
+from tests.faults.scenarios import EVERY, OF_OUR_OWN, UNREPEATABLE
 from tests.faults.surgery import cut_off, heal, play, surgery
 from tests.faults.ward import Patient, Scenario, Ward
 
@@ -145,7 +145,7 @@ def test_a_crash_during_recovery_breaks_no_promise(ward, scenario):
     assert not broken, _table(broken)
 
 
-@pytest.mark.parametrize("scenario", EVERY, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", OF_OUR_OWN, ids=lambda scenario: scenario.name)
 def test_a_power_loss_breaks_no_promise(ward, scenario):
     """Whatever part of what was not synced survives, what comes next puts everything right."""
     operations = _operations(ward, scenario)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.depth import deep
 from tests.faults.acts import WITNESS
 from tests.faults.kill_lab import Victim, ended, running, session, starts
 from tests.faults.nursery import Nursery
@@ -15,7 +16,7 @@ from tests.faults.promises import violations
 from tests.faults.ward import Scenario, Ward
 
 SEED = int(os.environ.get("SEED", "1"))
-SESSIONS = 8
+SESSIONS = deep(3, 8)
 
 # Says that it starts, and says so too if another process of the same task has not ended.
 _PROGRAM = f"""\
