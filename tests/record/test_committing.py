@@ -879,7 +879,9 @@ def test_a_user_who_commits_all_the_time_loses_nothing(brain):
         committer, ours = brain.committer(), []
         for number in range(25):
             plans = [brain.plan(f"t{number}")]
-            eventually(lambda plans=plans: ours.append(committer.commit(plans)) or isinstance(ours[-1], Committed))
+            eventually(
+                lambda plans=plans: ours.append(committer.commit(plans)) or isinstance(ours[-1], Committed), 120.0
+            )
         stop.touch()
         made = user.communicate()[0].count("made")
     subjects = brain.git("log", "--format=%s").splitlines()
