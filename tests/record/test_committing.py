@@ -869,11 +869,14 @@ def test_a_branch_that_never_rests_is_owed_after_five_tries(brain):
 
 
 def test_a_user_who_commits_all_the_time_loses_nothing(brain):
-    """Both sides meet locks and say so; every commit that was made is there, each with its own paths only."""
+    """Both sides meet locks and say so; every commit that was made is there, each with its own paths only.
+
+    Not promised: a turn for us beside commits without a breath between them, each of which may be one whose editor is open.
+    """
     stop = brain.top / "stop.tmp"
     script = (
         "n=0; while [ ! -e stop.tmp ]; do n=$((n+1)); echo $n > user0.txt; git add user0.txt && "
-        "git commit -q -m by-hand && echo made; git status -s > /dev/null; done 2>&1"
+        "git commit -q -m by-hand && echo made; git status -s > /dev/null; sleep 0.1; done 2>&1"
     )
     with subprocess.Popen(["sh", "-c", script], cwd=brain.top, stdin=-3, stdout=-1, text=True) as user:
         committer, ours = brain.committer(), []
