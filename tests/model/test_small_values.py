@@ -7,8 +7,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from brain_daemon.model.attempt import Attempt, AttemptState, decode_ended, encode_ended
+from brain_daemon.model.interface import InterfaceSpec
+from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.outcome import Ended, QuotaReport, Succeeded, TimedOut
+from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.reset_time import reset_instant
+from brain_daemon.model.schema import workflow_schema
+from brain_daemon.model.workflow import task_id as step_task_id
 from brain_daemon.model.workflow_text import looked_up, shown
 from brain_daemon.policy.budgets import Budget, Scope
 from brain_daemon.policy.resuming import resumption
@@ -74,3 +79,45 @@ def test_an_answer_to_an_attempt_that_ran_out_of_time_is_told_all_the_same() -> 
     found = resumption([late], "a", "text", can_resume=False)
     assert found is not None
     assert "blue" in found.prompt
+
+
+def test_the_schema_of_a_workflow_names_the_keys_of_its_steps() -> None:
+    """Those of a task among them."""
+    steps = workflow_schema()["$defs"]["StepForm"]["properties"]
+    assert {"prompt", "depends_on", "timeout"} <= steps.keys()
+
+
+def test_a_step_with_a_long_name_has_an_id_that_fits() -> None:
+    """And another one than its neighbour."""
+    first, second = (step_task_id("run", "s" * 300, number) for number in (1, 2))
+    assert len(first.encode()) <= 200
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [("", "`invoke.folder` is missing"), ("  folder: /shared\n  answer_file: '{task_id}.md'\n", "answer_file")],
+)
+def test_a_shared_folder_needs_its_name_and_an_answer_of_its_own(inside: str, said: str) -> None:
+    """The answer may not be the request."""
+    text = f"---\nname: desk\ninvoke:\n  kind: file_drop\n{inside}---\n# Desk\n"
+    found = parse_interface("desk.md", text.encode())
+    assert said in found.message
+
+
+def test_a_workflow_in_front_matter_may_be_a_map() -> None:
+    """It is kept as it stands."""
+    parsed = parse_task("run.md", b"---\nworkflow:\n  name: weekly\n---\n# Run\n")
+    assert parsed.workflow == {"name": "weekly"}
+
+
+def test_a_title_that_this_program_was_given_is_no_template() -> None:
+    """A request's words may look like a heading nobody has filled in."""
+    parsed = parse_task("r.md", b"---\nmode: request\ntitle: Given\n---\nGo on.\n")
+    assert parsed.title == "Given"
+
+
+def test_a_good_name_of_an_answer_is_taken() -> None:
+    """It holds the task's id."""
+    text = "---\nname: desk\ninvoke:\n  kind: file_drop\n  folder: /shared\n  answer_file: 'done/{task_id}.txt'\n---\n# Desk\n"
+    assert isinstance(parse_interface("desk.md", text.encode()), InterfaceSpec)

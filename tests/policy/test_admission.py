@@ -260,3 +260,13 @@ def test_a_cap_of_now_goes_before_the_declared_one() -> None:
     """An interface that bears fewer than it declares."""
     place = Slots(total_free=5, running={"a": 2}, caps={"a": 2})
     assert "2 of 2 slots" in held(admit(choice(ranked("a", concurrent=4)), slots=place, now=NOW)).reason
+
+
+def test_a_dearer_rung_is_tried_where_the_person_said_so_for_all_that_are_full() -> None:
+    """Each in reach says that what is dearer may be had instead."""
+    places = choice(ranked("a"), ranked("b", Tier.PAID))
+
+    def closed(place: Ranked) -> Shut | None:
+        return Shut(why="its week is spent", dearer=True) if place.name == "a" else None
+
+    assert started(admit(places, slots=slots(), now=NOW, closed=closed)) == "b"
