@@ -121,3 +121,9 @@ def test_a_good_name_of_an_answer_is_taken() -> None:
     """It holds the task's id."""
     text = "---\nname: desk\ninvoke:\n  kind: file_drop\n  folder: /shared\n  answer_file: 'done/{task_id}.txt'\n---\n# Desk\n"
     assert isinstance(parse_interface("desk.md", text.encode()), InterfaceSpec)
+
+
+def test_a_workflow_in_front_matter_may_be_the_name_of_its_file() -> None:
+    """It is kept as it stands."""
+    parsed = parse_task("run.md", b"---\nworkflow: weekly\n---\n# Run\n")
+    assert parsed.workflow == "weekly"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_daemon.model.workflow import Then, changed_steps, resolved_params, task_id
+from brain_daemon.model.workflow import Then, changed_steps, names_used, resolved_params, task_id
 from brain_daemon.model.workflow_form import MAX_FILE_BYTES, Reading, lines_of, read_values, read_workflow
 from brain_daemon.model.workflow_text import escaped, items_of, looked_up, template
 
@@ -217,3 +217,17 @@ def test_a_tasks_id_never_outgrows_what_an_id_may_be():
 def test_lines_are_found_in_flow_and_block_text():
     """Whoever writes a file in one line gets that line."""
     assert lines_of("a:\n  - b: 1\n    c: {d: 2}\n") == {"a": 1, "a[0]": 2, "a[0].b": 2, "a[0].c": 3, "a[0].c.d": 3}
+
+
+def test_a_short_id_is_the_run_and_the_step():
+    """An item has its number."""
+    assert task_id("run", "step") == "run-step"
+    assert task_id("run", "step", 3) == "run-step-3"
+
+
+def test_the_item_of_a_step_is_no_name_of_the_workflow():
+    """Nothing else gives it, and nobody else may be asked for it."""
+    text = b"steps:\n  - {id: a, prompt: '{item} {topic}', for_each: '{things}', agent: p}\n"
+    found = read_workflow("w.yaml", text)
+    names = {name for step in found.workflow.steps for name, _ in names_used(step)}
+    assert names == {"topic", "things"}
