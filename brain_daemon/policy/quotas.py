@@ -12,14 +12,13 @@ jumps forward looks like time gone by, and may give away one window's amount.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from itertools import chain
 
 from brain_daemon.model.interface import InterfaceSpec, Limits, Window
 from brain_daemon.model.quantities import parse_duration
-from brain_daemon.policy.admission import Spent, Used
 from brain_daemon.policy.windows import (
     DAY_SECONDS,
     MONTH_SECONDS,
@@ -220,20 +219,6 @@ def no_room(readings: Iterable[Reading], need: Use) -> NoRoom | None:
         if not reading.fits(need):
             return NoRoom(why=f"{_figures(reading)} used", until=reading.resets_at)
     return None
-
-
-def as_used(limits: Limits, readings: Sequence[Reading]) -> Used:
-    """The declared quotas in the shape of `policy.admission`; those only the client speaks of are judged by `no_room`."""
-    windows = windows_of(limits)
-    spent = tuple(Spent(amount=one.used, resets_at=one.resets_at) for one in readings[: len(windows)])
-    if limits.messages_per_day is None:
-        return Used(windows=spent)
-    today = spent[0]
-    return Used(
-        messages_today=int(today.amount.to_integral_value(ROUND_CEILING)),
-        day_resets_at=today.resets_at,
-        windows=spent[1:],
-    )
 
 
 def period_seconds(name: str) -> float | None:

@@ -12,20 +12,19 @@ journal cannot hold is given back.
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.errors import BrainError, UserError
-from brain_daemon.model.ids import attempt_id, normal_name
+from brain_daemon.model.ids import normal_name
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import Permissions, TaskSpec
 from brain_daemon.policy.eligibility import WIDTH, listing, meant, offers
 from brain_daemon.policy.readiness import DependencyFailed, Wait, order_key, ready
+from brain_daemon.service.attempts import claimed
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.intake import Intake, PendingTask, original_of
-from brain_daemon.service.lineage import lineage_of
 from brain_daemon.store.journal import Hold
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look
@@ -247,25 +246,13 @@ class _Desk:
         return bool(self._hold(pending)[0])
 
     def _attempt(self, pending: PendingTask, task: TaskSpec, spec: bytes) -> Attempt:
-        now = time.time()
-        number = self._brain.journal.next_number(task.id)
-        return Attempt(
-            attempt_id=attempt_id(task.id, number, uuid.uuid4().hex[:8]),
-            task_id=task.id,
-            number=number,
-            state=AttemptState.CLAIMED,
-            name=pending.name,
-            sha256=task.sha256,
-            spec=spec,
-            claimant=self._agent.name,
-            claimed_at=now,
-            started_at=now,
-            lease_until=now + self._agent.lease_seconds,
-            origin="git" if pending.in_head else "local",
+        attempt = claimed(self._brain.journal, pending, task, spec, self._agent.name)
+        return replace(
+            attempt,
+            lease_until=attempt.claimed_at + self._agent.lease_seconds,
             interface=self._name,
             tier=None if self._spec is None else self._spec.cost.tier.value,
             routing={"reason": f"claimed by {self._agent.name}"},
-            lineage=lineage_of(self._brain.journal, task),
         )
 
     def _keep(self, attempt: Attempt) -> None:

@@ -7,22 +7,21 @@ it goes back and is looked at anew.
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from brain_daemon.model import document
-from brain_daemon.model.attempt import Attempt, AttemptState, Decision, Lineage
+from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import StorageError
-from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.outcome import Failed, Mode, Reason, TimedOut
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.retry import is_blameless, is_transient
+from brain_daemon.service.attempts import claimed
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Fail, Go
 from brain_daemon.service.ending import unstarted
 from brain_daemon.service.intake import Intake, PendingTask, explain, original_of
 from brain_daemon.service.job import Job
-from brain_daemon.service.lineage import lineage_of
 from brain_daemon.service.worker import Worker
 from brain_daemon.store.queue import Queue
 
@@ -124,21 +123,11 @@ class Claimer:
         return spec, min(max(claimed_at, pending.seen_at), time.time()), tuple(notes)
 
     def _attempt(self, pending: PendingTask, task: TaskSpec | Rejection, spec: bytes, claimed_at: float) -> Attempt:
-        number = self._brain.journal.next_number(pending.id)
-        return Attempt(
-            attempt_id=attempt_id(pending.id, number, uuid.uuid4().hex[:8]),
-            task_id=pending.id,
-            number=number,
+        return replace(
+            claimed(self._brain.journal, pending, task, spec, "daemon"),
             state=AttemptState.STARTING,
-            name=pending.name,
-            sha256=task.sha256,
-            spec=spec,
-            claimant="daemon",
             claimed_at=claimed_at,
-            started_at=time.time(),
-            origin="git" if pending.in_head else "local",
             mode=task.mode if isinstance(task, TaskSpec) else Mode.DAEMON,
-            lineage=lineage_of(self._brain.journal, task) if isinstance(task, TaskSpec) else Lineage(),
         )
 
     def _fail(self, fail: Fail) -> Closed | None:

@@ -14,13 +14,11 @@ StorageError and is tried again with the next look.
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import Damaged, Refused, StorageError, UserError
-from brain_daemon.model.ids import attempt_id
 from brain_daemon.model.outcome import FREE, Ended, Failed, FailureKind, Mode, Outcome, Reason, Status, Succeeded
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.model.workflow import Step
@@ -28,10 +26,10 @@ from brain_daemon.policy import retry
 from brain_daemon.policy.workflow import Fail, Finish, Plan, Stand, StepState
 from brain_daemon.record.redact import clean_ended
 from brain_daemon.service import actions
+from brain_daemon.service.attempts import claimed
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import decided
 from brain_daemon.service.intake import Intake, PendingTask, original_of
-from brain_daemon.service.lineage import lineage_of
 from brain_daemon.service.workflow_progress import Begun, Progress
 from brain_daemon.service.workflow_runs import (
     Refusal,
@@ -144,24 +142,11 @@ class Workflows:
         if hashlib.sha256(spec).hexdigest() != task.sha256:
             self._queue.give_back(task.id, pending.name)
             return None
-        now = time.time()
-        number = self._brain.journal.next_number(task.id)
-        return Attempt(
-            attempt_id=attempt_id(task.id, number, uuid.uuid4().hex[:8]),
-            task_id=task.id,
-            number=number,
-            state=AttemptState.CLAIMED,
-            name=pending.name,
-            sha256=task.sha256,
-            spec=spec,
-            claimant=CLAIMANT,
-            claimed_at=now,
-            started_at=now,
-            origin="git" if pending.in_head else "local",
+        return replace(
+            claimed(self._brain.journal, pending, task, spec, CLAIMANT),
             interface=CLAIMANT,
             routing={"reason": "its steps are tasks of their own"},
             mode=Mode.WORKFLOW,
-            lineage=lineage_of(self._brain.journal, task),
         )
 
     def _run(self, root: Attempt, task: TaskSpec, record: RunRecord) -> _Run:

@@ -19,7 +19,6 @@ from brain_daemon.model.interface import (
     Tier,
     Window,
 )
-from brain_daemon.policy.admission import Spent, Used
 from brain_daemon.policy.quotas import (
     NOTHING,
     ONE_MESSAGE,
@@ -33,7 +32,6 @@ from brain_daemon.policy.quotas import (
     Since,
     Use,
     account_key,
-    as_used,
     concerned,
     no_room,
     period_seconds,
@@ -103,21 +101,6 @@ def test_messages_of_the_day_are_the_first_quota_and_begin_at_midnight_utc():
     day, dollars = read(quotas_of(limits, {}, NOW), counting(*rows))
     assert (day.used, day.resets_at) == (2, MIDNIGHT + 24 * HOUR)
     assert (dollars.used, dollars.quota.label) == (Decimal("0.75"), "2.50 usd per day")
-    assert as_used(limits, [day, dollars]) == Used(
-        messages_today=2,
-        day_resets_at=MIDNIGHT + 24 * HOUR,
-        windows=(Spent(amount=Decimal("0.75"), resets_at=MIDNIGHT + 24 * HOUR),),
-    )
-
-
-def test_in_the_shape_of_admission_only_declared_quotas_stand():
-    """In the order of the windows; a part of a message is a whole one."""
-    limits = Limits(windows=(FIVE_HOURS,))
-    readings = read(quotas_of(limits, {"": Reported(at=NOW, utilisation=1.0)}, NOW), counting())
-    assert [reading.quota.unit for reading in readings] == ["messages", SHARE]
-    assert as_used(limits, readings) == Used(windows=(Spent(amount=Decimal(0)),))
-    told = one(Limits(messages_per_day=3), counting(), {"daily": Reported(at=NOW, utilisation=0.5)})
-    assert as_used(Limits(messages_per_day=3), [told]).messages_today == 2
 
 
 # what the client says
