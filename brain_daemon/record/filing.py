@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
@@ -24,18 +23,16 @@ from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record import activity, ledger, usage
 from brain_daemon.record.archive import ArchiveLimits, day_folder
+from brain_daemon.record.correspondence import Correspondence, page_of
 from brain_daemon.record.day_files import DayFiles
 from brain_daemon.record.metrics import DayTally
 from brain_daemon.record.outbox import Filed, Outbox
 from brain_daemon.record.plan import Change
-from brain_daemon.record.questions import merged as merged_questions
-from brain_daemon.record.questions import question_from, without_texts
 from brain_daemon.record.result import KEPT_OUT, Part, cost_row, outcome_message, part
 from brain_daemon.record.usage import FINDINGS, NO_FINDING, Finding, InterfaceUsage, UsageView, findings_from
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal, TaskRecord
 from brain_daemon.store.layout import Layout
-from brain_daemon.store.queue import Signature, sign
 from brain_daemon.store.reading import read_regular
 
 _MAX_EDIT_BYTES = 4 << 20
@@ -92,13 +89,16 @@ class Filing:
         self._errors = DayFiles(layout.inside("logs", "errors"), "jsonl", activity.error_count, files)
         self._tally: DayTally | None = None
         self._last_errors: dict[str, str] = {}
-        self._questions: tuple[list[dict[str, Any]], Signature | None] | None = None
-        self._answered: Signature | None = None
-        self._shelves = {path: _signature(path) for path in _shelves(layout)}
+        self._pages = Correspondence(layout, files, journal, self._note)
 
     def remember(self, attempt: Attempt, task: TaskSpec | None) -> None:
         """An attempt this process has just ended: spares reading it back. May be called from another thread."""
         self._fresh[attempt.attempt_id] = (attempt, task)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a page a person has just saved is to be looked at again soon."""
+        return self._pages.is_waiting
 
     def file(self) -> int:
         """File one group of what has ended; how many there were."""
@@ -109,7 +109,7 @@ class Filing:
         ids = self._journal.ids_in(AttemptState.ENDED, self._limits.group_size)
         if ids:
             self._file_group([self._load(one) for one in ids])
-        self.settle_questions()
+        self._pages.settle()
         return len(ids)
 
     def _note_waiting(self, why: str | None) -> None:
@@ -155,12 +155,8 @@ class Filing:
         paths = [path for kind in (self._costs, self._activity, self._errors) for path in kind.all_paths()[-2:]]
         paths += sorted(os.path.join(metrics, name) for name in os.listdir(metrics) if name.endswith(".json"))[-2:]
         paths += [os.path.join(self._layout.context, "usage.md")]
-        paths += [os.path.join(self._layout.prompts, "answered.md")]
-        paths += [path for shelf in _shelves(self._layout) for path in _newest_on(shelf)]
-        paths += [path for area in ("knowledge", "context") for path in _pages_on(self._layout.inside(area, "pool"))]
-        found = {self._layout.relative(path): data for path in paths if (data := _page(path))}
-        asking = os.path.join(self._layout.prompts, "pending.md")
-        return found | ({self._layout.relative(asking): without_texts(page)} if (page := _page(asking)) else {})
+        found = {path: data for path in paths if (data := page_of(path))} | self._pages.standing()
+        return {self._layout.relative(path): data for path, data in found.items()}
 
     # one group
 
@@ -423,37 +419,6 @@ class Filing:
         )
         self._put_whole(os.path.join(self._layout.context, "usage.md"), usage.render(view))
 
-    def settle_questions(self) -> None:
-        """prompts/pending.md as a whole, if what it must say has changed; new answers are noted for git."""
-        self._note_answers()
-        path = os.path.join(self._layout.prompts, "pending.md")
-        documents = [document_ for document_, _ in self._journal.questions().values()]
-        if (documents, _signature(path)) == self._questions:
-            return
-        asked = [question_from(document_) for document_ in documents]
-        found = _page(path)
-        page = merged_questions(found, asked)
-        if page is None:
-            return  # an answer stands in it that nobody has acted on yet
-        if page != found and (found or asked):
-            if not self._files.put_if(path, page, lambda: _page(path) == found, sync=False):
-                return  # somebody has just saved it: the next look reads that
-            self._note([(path, without_texts(page))])
-        self._questions = (documents, _signature(path))
-
-    def _note_answers(self) -> None:
-        """prompts/answered.md, ratings and reports are written by whoever was told to; git hears of them here."""
-        path = os.path.join(self._layout.prompts, "answered.md")
-        signature = _signature(path)
-        if signature != self._answered:
-            self._answered = signature
-            self._note([(path, _page(path))] if signature else [])
-        for shelf, before in self._shelves.items():
-            signature = _signature(shelf)
-            if signature != before:
-                self._shelves[shelf] = signature
-                self._note([(path, data) for path in _newest_on(shelf) if (data := _page(path))])
-
     def _put_whole(self, path: str, data: bytes, *, sync: bool = False) -> None:
         self._files.put(path, data, sync=sync)
         self._note([(path, data)])
@@ -486,39 +451,8 @@ def _present(*folders: str) -> list[str]:
     return [folder for folder in folders if os.path.isdir(folder)]
 
 
-def _shelves(layout: Layout) -> tuple[str, ...]:
-    """Folders with one page a day that others write."""
-    return layout.inside("logs", "ratings"), layout.inside("context", "reports")
-
-
-def _newest_on(shelf: str) -> list[str]:
-    return _pages_on(shelf)[-2:]
-
-
-def _pages_on(shelf: str) -> list[str]:
-    if not os.path.isdir(shelf):
-        return []
-    return [os.path.join(shelf, name) for name in sorted(os.listdir(shelf)) if not name.startswith(".")]
-
-
 def _read(path: str) -> bytes:
     return read_regular(path)
-
-
-def _signature(path: str) -> Signature | None:
-    """Tells one state of a page from another; None where there is none."""
-    try:
-        return sign(os.lstat(path))
-    except FileNotFoundError:
-        return None
-
-
-def _page(path: str) -> bytes:
-    """A page of ours as it stands; what somebody put in its place (a FIFO, a folder) counts as nothing, and is replaced."""
-    try:
-        return read_regular(path)
-    except StorageError:
-        return b""
 
 
 def _is_of(attempt: Attempt, found: bytes) -> bool:

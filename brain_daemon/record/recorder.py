@@ -19,6 +19,7 @@ from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.record.archive import Archive, Move
 from brain_daemon.record.committing import Committer, Owed
+from brain_daemon.record.correspondence import QUIET_SECONDS
 from brain_daemon.record.filing import Filing, InterfaceState, RecordLimits, said_of
 from brain_daemon.record.message import commit_message
 from brain_daemon.record.outbox import Filed, Outbox
@@ -105,6 +106,11 @@ class Recorder:
         repository = self._committer.repository
         return repository.operation() or (repository.away_from_branch() if self._has_branch else None)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a page is to be looked at again after `QUIET_SECONDS`."""
+        return self._filing.is_waiting
+
     def file(self) -> int:
         """File one group of what has ended; how many there were."""
         return self._filing.file()
@@ -164,6 +170,13 @@ class Recorder:
         """Everything that is owed now, in this thread."""
         while self.file() or self.commit():
             pass
+        self.file_last()
+
+    def file_last(self) -> None:
+        """Nobody comes after this to look at a page that a person has just saved: it is given its time to be quiet."""
+        if self._filing.is_waiting:
+            time.sleep(QUIET_SECONDS)
+            self.file()
 
     def keep_house(self, *, now: bool = False) -> None:
         """Commit day files, usage and questions that no outcome carries: at most once a minute, or `now`."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.errors import BrainError
 from brain_daemon.model.task import TaskSpec
+from brain_daemon.record.correspondence import QUIET_SECONDS
 from brain_daemon.record.recorder import Recorder
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.locks import recording
@@ -160,6 +161,8 @@ class RecorderThread:
                 # What has ended since waits for its own group, unless there was more than one group of it.
                 while recorder.file() >= self._group_size:
                     self._note_filed()
+                if stopping:
+                    recorder.file_last()
                 self.fault = None
             except (BrainError, OSError) as error:
                 self._failed("recording", error)
@@ -186,6 +189,8 @@ class RecorderThread:
         """Seconds until another look without a reason."""
         if self.fault:
             return _FAULT_SECONDS
+        if self._recorder is not None and self._recorder.is_waiting:
+            return QUIET_SECONDS
         return _OWED_SECONDS if self.why_owed else _IDLE_SECONDS
 
     def _note_filed(self) -> None:
