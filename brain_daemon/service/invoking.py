@@ -33,7 +33,7 @@ from brain_daemon.service.children import LIST, Children, Results, waiting_words
 from brain_daemon.service.job import Job
 from brain_daemon.service.prompting import Prompter, prompt_tokens, sent
 from brain_daemon.service.spawning import Spawner
-from brain_daemon.store.tokens import token_of
+from brain_daemon.store.tokens import Tokens
 from brain_daemon.workspace.asking import collect_questions
 from brain_daemon.workspace.scratch import collect_out
 
@@ -59,6 +59,7 @@ class Invoker:
         self._prompter = prompter
         self._spawner = spawner
         self._children = children
+        self._tokens = Tokens(brain.layout, brain.files)
         self.redactor = redactor
 
     def argv(self, job: Job, spec: InterfaceSpec) -> tuple[str, ...]:
@@ -69,7 +70,11 @@ class Invoker:
         """Make the call of the job's present attempt. Raises HandoffMissing before anything is sent; StorageError."""
         composed = await self._prompter.compose(job.task, spec)
         results = await self._children.results(job, prompt_tokens(spec) // 2)
-        invocation = replace(self._invocation(job, spec), prompt=_prompt(job, composed, results))
+        invocation = replace(
+            self._invocation(job, spec),
+            prompt=_prompt(job, composed, results),
+            token=self._token(job.attempt.attempt_id),
+        )
         if _lacks_workspace(job.task, invocation.workspace):
             return not_begun(
                 FailureKind.PERMANENT,
@@ -153,7 +158,6 @@ class Invoker:
             charged=Charged(usage=used, cost_usd=paid),
             answer=resume.answer if resume else None,
             marks=_marks(job, layout.attempt(attempt_id), timeout),
-            token=self._token(attempt_id),
             budget_usd=self._left(job),
         )
 
@@ -165,7 +169,7 @@ class Invoker:
     def _token(self, attempt_id: str) -> str:
         """The attempt's proof of itself; a disk that does not let its key be made costs the agent `brain memory add`, no more."""
         try:
-            return token_of(self._brain.layout, self._brain.files, attempt_id)
+            return self._tokens.of(attempt_id)
         except StorageError:
             return ""
 

@@ -21,9 +21,21 @@ VARIABLE = "BRAIN_TOKEN"
 _KEY_BYTES = 32
 
 
-def token_of(layout: Layout, files: Files, attempt_id: str) -> str:
-    """The code of an attempt; makes the key where there is none."""
-    return _code(_key(layout) or _new_key(layout, files), attempt_id)
+class Tokens:
+    """Gives out the codes of one brain; makes the key where there is none, and reads it again when its file is another one."""
+
+    def __init__(self, layout: Layout, files: Files) -> None:
+        self._layout = layout
+        self._files = files
+        self._known: tuple[tuple[int, int], bytes] | None = None
+
+    def of(self, attempt_id: str) -> str:
+        """The code of an attempt."""
+        mark = _mark(self._layout)
+        if self._known is None or mark != self._known[0]:
+            key = _key(self._layout) or _new_key(self._layout, self._files)
+            self._known = mark, key
+        return _code(self._known[1], attempt_id)
 
 
 def is_token_of(layout: Layout, attempt_id: str, token: str) -> bool:
@@ -38,6 +50,15 @@ def _code(key: bytes, attempt_id: str) -> str:
 
 def _path(layout: Layout) -> str:
     return os.path.join(layout.state, "attempts.key")
+
+
+def _mark(layout: Layout) -> tuple[int, int]:
+    """Tells one file of the key from another; zeros where there is none."""
+    try:
+        status = os.lstat(_path(layout))
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
 
 
 def _key(layout: Layout) -> bytes:

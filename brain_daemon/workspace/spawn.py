@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,9 +60,13 @@ def left_in(
 ) -> Iterator[Left]:
     """The files there, by name; `ours` is a scratch workspace. Only what nobody has written to for `quiet_seconds`."""
     folder = os.path.join(workspace, FOLDER)
-    if os.path.islink(folder) or not os.path.isdir(folder):
+    try:
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            return
+        names = sorted(os.listdir(folder))
+    except OSError:
         return
-    for name in sorted(os.listdir(folder)):
+    for name in names:
         mark = name.removeprefix(f"{attempt_id}.")
         if not is_task_name(name) or (mark == name and not ours):
             continue

@@ -269,13 +269,13 @@ def test_inside_a_task_its_token_says_for_which(brain, here):
     brain.run_once()
     brain.drop("two.md")
     attempt = claim(brain, here, "two")
-    own = {"BRAIN_ATTEMPT_ID": attempt.attempt_id, tokens.VARIABLE: tokens.token_of(here.layout, here.files, attempt.attempt_id)}  # fmt: skip
+    own = {"BRAIN_ATTEMPT_ID": attempt.attempt_id, tokens.VARIABLE: tokens.Tokens(here.layout, here.files).of(attempt.attempt_id)}  # fmt: skip
     found, whose = asyncio.run(acquire(here, Wanted(interface="api"), own))
     assert (found, whose.task_id) == (Granted(), "two")
     with pytest.raises(Refused, match="is not that of the attempt"):
         ask(here, environment={**own, tokens.VARIABLE: "wrong"})
     (over,) = here.journal.attempts_of("one")
-    token = tokens.token_of(here.layout, here.files, over.attempt_id)
+    token = tokens.Tokens(here.layout, here.files).of(over.attempt_id)
     with pytest.raises(Refused, match="Nothing more is granted"):
         ask(here, environment={"BRAIN_ATTEMPT_ID": over.attempt_id, tokens.VARIABLE: token})
 

@@ -14,7 +14,7 @@ from brain_daemon.service.chains import find_chain
 from brain_daemon.service.handing_down import hand_down, inside
 from brain_daemon.service.snapshot import take
 from brain_daemon.store import offspring as records
-from brain_daemon.store.tokens import token_of
+from brain_daemon.store.tokens import Tokens
 
 
 def boss(brain, tmp_path: Path, script: str, *, name: str = "boss", more: str = "") -> None:
@@ -169,7 +169,7 @@ def test_only_a_running_attempt_is_inside(brain, tmp_path):
     """A person is not, a forged token is refused, and half of the marks is nobody's."""
     opened = brain.open()
     marks = {"BRAIN_TASK_ID": "job", "BRAIN_ATTEMPT_ID": "job.a1.0123abcd", "BRAIN_WORKSPACE": str(tmp_path)}
-    token = token_of(opened.layout, opened.files, "job.a1.0123abcd")
+    token = Tokens(opened.layout, opened.files).of("job.a1.0123abcd")
     assert inside(opened.layout, {}) is None
     found = inside(opened.layout, {**marks, "BRAIN_TOKEN": token})
     assert found is not None

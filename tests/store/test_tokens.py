@@ -7,7 +7,7 @@ import pytest
 
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
-from brain_daemon.store.tokens import is_token_of, token_of
+from brain_daemon.store.tokens import Tokens, is_token_of
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def layout(tmp_path) -> Layout:
 
 def test_a_code_is_of_one_attempt(layout):
     """The same each time, and of no other attempt."""
-    code = token_of(layout, Files(), "t.a1.00000000")
-    assert code == token_of(layout, Files(), "t.a1.00000000")
+    code = Tokens(layout, Files()).of("t.a1.00000000")
+    assert code == Tokens(layout, Files()).of("t.a1.00000000")
     assert is_token_of(layout, "t.a1.00000000", code)
     for attempt, wrong in [("t.a2.00000000", code), ("t.a1.00000000", code[:-1]), ("t.a1.00000000", "ü"), ("", "")]:
         assert not is_token_of(layout, attempt, wrong)
@@ -34,7 +34,7 @@ def test_without_a_key_no_code_counts(layout):
 
 def test_only_the_owner_can_read_the_key(layout):
     """And it is no part of any code."""
-    code = token_of(layout, Files(), "t.a1.00000000")
+    code = Tokens(layout, Files()).of("t.a1.00000000")
     (key,) = (os.path.join(layout.state, name) for name in os.listdir(layout.state))
     assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
     with open(key, "rb") as handle:
@@ -43,10 +43,18 @@ def test_only_the_owner_can_read_the_key(layout):
 
 def test_a_damaged_key_is_made_anew(layout):
     """Old codes count no more; new ones do."""
-    code = token_of(layout, Files(), "t.a1.00000000")
+    code = Tokens(layout, Files()).of("t.a1.00000000")
     (key,) = (os.path.join(layout.state, name) for name in os.listdir(layout.state))
     os.truncate(key, 7)
     assert not is_token_of(layout, "t.a1.00000000", code)
-    again = token_of(layout, Files(), "t.a1.00000000")
+    again = Tokens(layout, Files()).of("t.a1.00000000")
     assert again != code
     assert is_token_of(layout, "t.a1.00000000", again)
+
+
+def test_a_key_that_was_made_anew_is_used_at_once(layout):
+    tokens = Tokens(layout, Files())
+    before = tokens.of("t.a1.00000000")
+    os.unlink(os.path.join(layout.state, "attempts.key"))
+    other = Tokens(layout, Files()).of("t.a1.00000000")
+    assert before != other == tokens.of("t.a1.00000000")

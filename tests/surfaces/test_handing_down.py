@@ -2,7 +2,7 @@
 
 import pytest
 
-from brain_daemon.store.tokens import token_of
+from brain_daemon.store.tokens import Tokens
 from brain_daemon.workspace.spawn import left_in, set_aside
 
 ATTEMPT = "job.a1.0123abcd"
@@ -15,7 +15,7 @@ def within(brain, tmp_path, monkeypatch):
     monkeypatch.setenv("BRAIN_TASK_ID", "job")
     monkeypatch.setenv("BRAIN_ATTEMPT_ID", ATTEMPT)
     monkeypatch.setenv("BRAIN_WORKSPACE", str(tmp_path))
-    monkeypatch.setenv("BRAIN_TOKEN", token_of(opened.layout, opened.files, ATTEMPT))
+    monkeypatch.setenv("BRAIN_TOKEN", Tokens(opened.layout, opened.files).of(ATTEMPT))
     opened.close()
     return tmp_path
 

@@ -3,7 +3,7 @@
 import pytest
 
 from brain_daemon.store.files import Files
-from brain_daemon.store.tokens import token_of
+from brain_daemon.store.tokens import Tokens
 
 ATTEMPT = "task-a.a1.0123abcd"
 
@@ -56,7 +56,7 @@ def inside(brain, monkeypatch):
 
 def test_a_note_from_inside_a_task_says_which(brain, cli, inside):
     """The token proves it."""
-    inside(token_of(brain.layout, Files(), ATTEMPT))
+    inside(Tokens(brain.layout, Files()).of(ATTEMPT))
     note = cli("memory", "add", "found it", "--area", "context", "--json").json
     lines = (brain.root / note["path"]).read_text().splitlines()
     assert {"task: task-a", f"attempt: {ATTEMPT}", "chain: nightly"} <= set(lines)

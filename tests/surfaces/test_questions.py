@@ -3,7 +3,7 @@
 import pytest
 
 from brain_daemon.store.files import Files
-from brain_daemon.store.tokens import token_of
+from brain_daemon.store.tokens import Tokens
 from brain_daemon.workspace.asking import collect_questions
 
 SECRET = "the key is ghp_" + "a1B2" * 10
@@ -137,7 +137,7 @@ def inside(brain, tmp_path, monkeypatch):
     monkeypatch.setenv("BRAIN_TASK_ID", "one")
     monkeypatch.setenv("BRAIN_ATTEMPT_ID", "one.a1.0123abcd")
     monkeypatch.setenv("BRAIN_WORKSPACE", str(tmp_path / "work"))
-    monkeypatch.setenv("BRAIN_TOKEN", token_of(brain.layout, Files(), "one.a1.0123abcd"))
+    monkeypatch.setenv("BRAIN_TOKEN", Tokens(brain.layout, Files()).of("one.a1.0123abcd"))
     return tmp_path / "work"
 
 

@@ -1,6 +1,7 @@
 """The commands around the daemon: run it, pause it, let it go on, let it end."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -29,6 +30,7 @@ from brain_daemon.surfaces.calls import Call, json_option, print_json
 
 _LOG = logging.getLogger("brain_daemon")
 _ANSWER_SECONDS = 5.0
+_YOUNG_OBJECTS = 20_000
 _POLL_SECONDS = 0.2
 
 
@@ -60,8 +62,15 @@ def run_command(context: click.Context, once: bool, no_commit: bool, parallel: i
     context.exit(code)
 
 
+def _calm_the_collector() -> None:
+    """What is loaded by now stays: without this a busy daemon spends a tenth of its processor time on looking it through."""
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
+
+
 def _run(brain: Brain, registry: Registry, terminal: TextIO | None, *, once: bool) -> int:
     supervisor = Supervisor(brain, once=once)
+    _calm_the_collector()
     before = Counter(brain.journal.count_ended())
     with logging_to(brain.layout.state, brain.files, brain.config.log_bytes, brain.redactor(registry), terminal):
         if running_daemon(brain.layout) is None:
