@@ -88,11 +88,14 @@ class Entry:
         return self.why_not == UNCHECKED
 
 
+_Given = Mapping[str, tuple[str, float]]
+
+
 class Registry:
     """The interfaces of one brain. `scan` reads the folder again; everything else answers from what it found.
 
     `approvals` gives how and when (epoch seconds) each content was approved on this host. Who runs the checks of `unchecked`
-    and tells `note_check` may set `await_checks`: an interface then joins only when its check has passed.
+    and tells `note_check` may say `await_checks`: an interface then joins only when its check has passed.
     """
 
     def __init__(
@@ -100,10 +103,11 @@ class Registry:
         layout: Layout,
         environment: Mapping[str, str],
         *,
-        approvals: Callable[[], Mapping[str, tuple[str, float]]],
+        approvals: Callable[[], _Given],
         approve: Callable[[str, str, str], None],
         came_by: Callable[[str, bytes], CameBy],
         kinds: frozenset[InvokeKind] = KINDS,
+        await_checks: bool = False,
     ) -> None:
         self._layout = layout
         self._environment = environment
@@ -111,7 +115,7 @@ class Registry:
         self._approve = approve
         self._came_by = came_by
         self._kinds = kinds
-        self.await_checks = False
+        self._await_checks = await_checks
         self._checks: dict[str, str] = {}
         self._signature: tuple[object, ...] = ()
         self.entries: dict[str, Entry] = {}
@@ -122,7 +126,8 @@ class Registry:
         """Read the folder; True if anything that routing sees has changed."""
         specs, faults = self._read()
         unique, clashes = _without_duplicates(specs)
-        entries = {spec.name: self._entry(spec, name, data) for spec, name, data in unique}
+        given = self._approvals() if unique else {}
+        entries = {spec.name: self._entry(spec, name, data, given) for spec, name, data in unique}
         signature = (tuple(sorted((e.spec.sha256, e.why_not) for e in entries.values())), tuple(faults + clashes))
         changed = signature != self._signature
         self.entries, self.faults, self._signature = entries, tuple(faults + clashes), signature
@@ -170,21 +175,22 @@ class Registry:
                     continue
         return specs, faults
 
-    def _entry(self, spec: InterfaceSpec, file_name: str, data: bytes) -> Entry:
-        approval, approved_at = self._approval(spec, file_name, data)
+    def _entry(self, spec: InterfaceSpec, file_name: str, data: bytes, given: _Given) -> Entry:
+        approval, approved_at = self._approval(spec, file_name, data, given.get(spec.sha256))
         waits = approval is Approval.WAITS
         why_not = (
             _offline(spec)
             or (f"it came with git: `brain interfaces approve {spec.name}` lets it run here" if waits else "")
             or self._missing(spec)
-            or self._checks.get(spec.sha256, UNCHECKED if self.await_checks and has_check(spec) else "")
+            or self._checks.get(spec.sha256, UNCHECKED if self._await_checks and has_check(spec) else "")
         )
         return Entry(spec=spec, file_name=file_name, approval=approval, approved_at=approved_at, why_not=why_not)
 
-    def _approval(self, spec: InterfaceSpec, file_name: str, data: bytes) -> tuple[Approval, float | None]:
+    def _approval(
+        self, spec: InterfaceSpec, file_name: str, data: bytes, given: tuple[str, float] | None
+    ) -> tuple[Approval, float | None]:
         if spec.sha256 in shipped_hashes():
             return Approval.SHIPPED, None
-        given = self._approvals().get(spec.sha256)
         if given is not None:
             how, when = given
             return (Approval.HERE, None) if how == MADE_HERE else (Approval.PERSON, when)

@@ -92,7 +92,7 @@ class Brain:
         if self._repository is not None:
             self._repository.trees.close()
 
-    def registry(self) -> Registry:
+    def registry(self, *, await_checks: bool = False) -> Registry:
         """The interfaces, read once."""
         registry = Registry(
             self.layout,
@@ -100,6 +100,7 @@ class Brain:
             approvals=self.journal.approvals_told,
             approve=self.journal.approve,
             came_by=self.came_by,
+            await_checks=await_checks,
         )
         registry.scan()
         return registry

@@ -32,9 +32,7 @@ class Roster:
         self._fault = ""
         self._due = 0.0
         self.vouched: Callable[[str], None] = lambda _: None
-        self.registry: Registry = brain.registry()
-        self.registry.await_checks = True
-        self.registry.scan()
+        self.registry: Registry = brain.registry(await_checks=True)
         self.table = self._read_table()
         config = brain.config
         self._checks = Checks(

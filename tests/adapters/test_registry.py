@@ -17,7 +17,7 @@ PROGRAM = "---\nname: {name}\n{more}invoke:\n  kind: command\n  command: [{progr
 class Place:
     """A folder of interfaces and what this host has approved."""
 
-    def __init__(self, root, environment) -> None:
+    def __init__(self, root, environment, *, await_checks=False) -> None:
         self.folder = root / "tools" / "interfaces"
         self.folder.mkdir(parents=True)
         self.approved: dict[str, tuple[str, float]] = {}
@@ -29,6 +29,7 @@ class Place:
             approve=lambda sha256, _name, how: self.approved.update({sha256: (how, 1.0)}),
             came_by=lambda _path, _data: self.came,
             kinds=frozenset(InvokeKind) - {InvokeKind.MCP},
+            await_checks=await_checks,
         )
 
     def put(self, name, program="/bin/cat", more="", inside="", file=None):
@@ -195,9 +196,9 @@ def test_a_check_that_fails_is_the_reason(place):
     assert "exited 3" in place.registry.entries["one"].why_not
 
 
-def test_an_interface_joins_after_its_check_where_that_is_wanted(place):
+def test_an_interface_joins_after_its_check_where_that_is_wanted(tmp_path):
     """One that has no check joins at once."""
-    place.registry.await_checks = True
+    place = Place(tmp_path, dict(os.environ), await_checks=True)
     place.put("plain")
     place.put("one", inside="  check: ['true']\n")
     assert place.why_not("plain") == ""

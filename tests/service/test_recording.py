@@ -21,6 +21,8 @@ class Fake:
         self.house = 0
         self.faults: list[BaseException] = []
         self.why_owed = None
+        self.is_waiting = False
+        self.looks = self.last_looks = 0
         self.lock = threading.Lock()
 
     def start(self) -> None:
@@ -32,11 +34,15 @@ class Fake:
 
     def file(self) -> int:
         self._fail()
+        self.looks += 1
         with self.lock:
             count, self.remembered = len(self.remembered), []
             if count:
                 self.groups.append(count)
         return count
+
+    def file_last(self) -> None:
+        self.last_looks += 1
 
     def commit(self) -> int:
         with self.lock:
@@ -177,3 +183,16 @@ def test_where_nothing_else_is_about_to_end_the_wait_is_shorter(tmp_path, fake, 
     until(lambda: fake.committed == 2)
     assert fake.groups == [1, 1]
     assert made.stop(10)
+
+
+def test_a_page_that_must_be_quiet_first_is_looked_at_again_soon_and_once_more_at_the_end(thread, fake):
+    """Nobody wakes the thread for it; without such a page it looks no second time."""
+    thread.start()
+    thread.wake()
+    until(lambda: fake.looks == 1)
+    fake.is_waiting = True
+    thread.wake()
+    until(lambda: fake.looks >= 4)
+    assert fake.last_looks == 0
+    assert thread.stop(10)
+    assert fake.last_looks == 1
