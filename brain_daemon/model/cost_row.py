@@ -38,7 +38,8 @@ class CostRow:
 
     `timestamp` is when it ended, ISO 8601 in UTC to the second (`2026-11-20T20:15:04Z`). `input_tokens` is all input,
     cached included. `cost_usd` is None if and only if the basis is unknown. `overhead_seconds` is what the daemon
-    added to `duration_seconds`, the time of the interface. None is: not told, or there is none.
+    added before `duration_seconds`, the time of the interface: from when the task could have started. None is: not told, or
+    there is none.
     """
 
     timestamp: str

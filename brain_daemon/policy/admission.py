@@ -89,7 +89,7 @@ class Hold:
     """It waits. `until` is epoch seconds when trying again makes sense, None: when something ends. `ask`: the person may be asked.
 
     `shut`: some interface has a slot for it and is shut, so no end of another task need free it. `dearer`: of one of these the
-    person has said that dearer ones may be used meanwhile.
+    person has said that dearer ones may be used meanwhile. `full` are those in its reach that lack nothing but a slot.
     """
 
     reason: str
@@ -97,16 +97,18 @@ class Hold:
     ask: bool = False
     shut: bool = False
     dearer: bool = False
+    full: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Full:
-    """Why an interface has no room, and when it may have; `shut` where that is no matter of slots."""
+    """Why an interface has no room, and when it may have; `shut` where that is no matter of slots, `slots` where it is one alone."""
 
     why: str
     until: float | None = None
     shut: bool = False
     dearer: bool = False
+    slots: bool = False
 
 
 NOTHING_USED = Used()
@@ -186,6 +188,7 @@ def _hold(full: list[tuple[str, _Full]], *, ask: bool) -> Hold:
         ask=ask,
         shut=any(one.shut for _, one in full),
         dearer=any(one.dearer for _, one in full),
+        full=tuple(name for name, one in full if one.slots),
     )
 
 
@@ -197,7 +200,7 @@ def _no_room(ranked: Ranked, slots: Slots, used: Used, now: float, *, paid_allow
     cap = slots.caps.get(ranked.name, cap)
     running = slots.running.get(ranked.name, 0)
     if cap is not None and running >= cap:
-        return _Full(why=f"{running} of {cap} slots taken")
+        return _Full(why=f"{running} of {cap} slots taken", slots=True)
     return (
         _over_rate(limits, used, now)
         or _over_quota(limits, used, now)

@@ -67,7 +67,7 @@ class Claimer:
         if taken is None:
             return None
         spec, claimed_at, notes = taken
-        attempt = self._attempt(go.pending, go.task, spec, claimed_at)
+        attempt = self._attempt(go.pending, go.task, spec, max(claimed_at, go.since))
         earlier = self._earlier(attempt)
         job = Job(
             task=go.task,

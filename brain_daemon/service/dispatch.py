@@ -7,7 +7,7 @@ into the queue; whether it is free is judged by policy, never here.
 
 import bisect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -28,13 +28,14 @@ from brain_daemon.service.granting import routing_policy
 from brain_daemon.service.intake import Intake, PendingTask
 from brain_daemon.service.limits import Limits
 from brain_daemon.service.past import Past
+from brain_daemon.service.slot_waiters import SlotWaiters
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """Why a pending task does not start; `until` is epoch seconds. `nobody` says that no interface can take it.
 
-    `look_at` is when to look again where no time is promised.
+    `look_at` is when to look again where no time is promised. `full` are the interfaces that a slot alone would open.
     """
 
     reason: str
@@ -42,6 +43,7 @@ class Held:
     nobody: Nobody | None = None
     choice: Choice | None = None
     look_at: float | None = None
+    full: tuple[str, ...] = ()
 
     @property
     def due(self) -> float | None:
@@ -51,12 +53,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Start this task there."""
+    """Start this task there. It could have started from `since` on (epoch seconds): what has passed by then is no waiting of its own."""
 
     pending: PendingTask
     task: TaskSpec
     choice: Choice
     start: Start
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,9 @@ class Dispatch:
         self.resuming: dict[str, str] = {}
         self.workflows: list[PendingTask] = []
         self.tried: dict[str, frozenset[str]] = {}
+        self._for_slots = SlotWaiters()
+        self._passed: set[str] = set()
+        self._full_at = 0.0
 
     def changed(self, name: str) -> None:
         """The picture of this file has changed: it is new, edited or gone."""
@@ -151,6 +157,11 @@ class Dispatch:
         """An interface may have room that it had not: look again at those that wait for no time and no answer."""
         self._requeue([name for name, held in self.held.items() if held.look_at is not None])
 
+    def slots_freed(self, running: Callable[[], Mapping[str, int]]) -> None:
+        """Look again at those that an interface with fewer attempts `running` than before may have room for. Cheap where nobody waits so."""
+        if self._for_slots:
+            self._requeue(self._for_slots.freed(running()))
+
     def __len__(self) -> int:
         return len(self._queue) + len(self._faulty)
 
@@ -166,32 +177,55 @@ class Dispatch:
         if free <= 0 and not self._queue:
             return picks
         counts = dict(running)
+        now = time.time()
         self._limits.begin()
         statuses = self._intake.statuses()
         full: dict[int, Choice] = {}
         for name, early in self._turns(free):
             if free <= 0:
+                self._full_at = now
                 break
-            if name not in self._keys:
+            key, pending = self._keys.get(name), self._intake.tasks.get(name)
+            if key is None or pending is None:
+                # Somebody has taken it meanwhile: a workflow's run begins between two looks.
+                self._drop(name)
                 continue
-            answer = self._judge(self._intake.tasks[name], free, counts, statuses, full)
+            answer = self._judge(pending, free, counts, statuses, full)
             if answer is None or (early and not self._ripens(answer)):
+                self._passed.add(name)
                 continue
+            since = self._since(name, now)
             self._drop(name)
             if isinstance(answer, Held):
-                self.held[name] = answer
+                self._hold(name, key, answer, counts)
                 continue
             answer = self._said_if_drawn(answer, early=early)
-            picks.append(answer)
             if isinstance(answer, Go):
                 free -= 1
-                self._limits.planned(answer.task, answer.start.ranked)
-                self.resuming.pop(answer.pending.id.casefold(), None)
-                self.tried.pop(answer.pending.id.casefold(), None)
-                counts[answer.start.name] = counts.get(answer.start.name, 0) + 1
-                self.conflicts[answer.task.id.casefold()] = tuple(map(str.casefold, answer.task.conflicts_with))
+                answer = replace(answer, since=since)
+                self._plan(answer, counts)
                 statuses = self._intake.statuses() if answer.task.conflicts_with else statuses
+            picks.append(answer)
         return picks
+
+    def _since(self, name: str, now: float) -> float:
+        """From when on this task, which may start now, could have started: since it was seen, unless it has waited for something."""
+        seen_at = self._intake.tasks[name].seen_at
+        return now if name in self._passed or seen_at <= self._full_at else seen_at
+
+    def _hold(self, name: str, key: _Key, held: Held, running: Mapping[str, int]) -> None:
+        self.held[name] = held
+        self._passed.add(name)
+        if held.full:
+            self._for_slots.add(name, key, held.full, running)
+
+    def _plan(self, go: Go, counts: dict[str, int]) -> None:
+        """It is about to run."""
+        self._limits.planned(go.task, go.start.ranked)
+        self.resuming.pop(go.pending.id.casefold(), None)
+        self.tried.pop(go.pending.id.casefold(), None)
+        counts[go.start.name] = counts.get(go.start.name, 0) + 1
+        self.conflicts[go.task.id.casefold()] = tuple(map(str.casefold, go.task.conflicts_with))
 
     def _turns(self, free: int) -> Iterator[tuple[str, bool]]:
         """The queue in its order; where a window is about to lapse, first a look at the low-priority tasks that could use it up.
@@ -298,7 +332,7 @@ class Dispatch:
     def _no_room(hold: Hold, choice: Choice, full: dict[int, Choice]) -> Held | None:
         if hold.until is not None or hold.shut:
             look_at = time.time() + _LOOK_AGAIN_SECONDS if hold.until is None else None
-            return Held(hold.reason, hold.until, choice=choice, look_at=look_at)
+            return Held(hold.reason, hold.until, choice=choice, look_at=look_at, full=hold.full)
         full[id(choice)] = choice  # kept, so that no other is given its id
         return None
 
@@ -411,9 +445,12 @@ class Dispatch:
         for name in names:
             if self.held.pop(name, None) is not None:
                 self.changed(name)
+                self._passed.add(name)
 
     def _drop(self, name: str) -> None:
         self.held.pop(name, None)
+        self._for_slots.discard(name)
+        self._passed.discard(name)
         self._faulty.pop(name, None)
         key = self._keys.pop(name, None)
         if key is not None:

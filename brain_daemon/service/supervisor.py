@@ -273,6 +273,7 @@ class Supervisor:
         self._resume_parked()
         self._advance_workflows()
         if self._state is State.RUNNING and self._brain.config.enabled:
+            self._dispatch.slots_freed(self._jobs.by_interface)
             if len(self._dispatch) and self._may_start():
                 self._start_what_may()
             self._asker.withdraw_settled()
@@ -438,6 +439,8 @@ class Supervisor:
         """Runs go on whenever one of their tasks has ended, also while nothing new may start."""
         taken, self._dispatch.workflows = self._dispatch.workflows, []
         self._workflows.begin(taken)
+        for one in taken:
+            self._dispatch.changed(one.name)
         if self._workflows.has_news:
             for name in self._workflows.advance():
                 self._take_pending(Hint.COMPLETE, name)

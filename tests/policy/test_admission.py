@@ -70,7 +70,7 @@ def test_a_full_interface_gives_way_to_the_next_on_the_same_or_a_cheaper_rung(ti
 def test_a_dearer_rung_is_not_taken_unasked() -> None:
     """The task waits for a slot; there is no instant to wait for."""
     verdict = admit(choice(ranked("a"), ranked("b", Tier.PAID)), slots=slots("a"), now=NOW)
-    assert verdict == Hold(reason="a: 1 of 1 slots taken")
+    assert verdict == Hold(reason="a: 1 of 1 slots taken", full=("a",))
 
 
 def test_a_full_free_interface_hands_over_to_a_subscription() -> None:

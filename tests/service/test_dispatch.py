@@ -112,6 +112,29 @@ def test_a_limit_that_is_reached_holds_until_it_is_free(desk):
     assert len(desk.dispatch) == 1
 
 
+def test_a_freed_slot_lets_those_go_that_are_held_until_the_reset_of_another(desk):
+    """As many as there are slots, in their order: nobody waits for a quota while an interface that costs no more stands idle."""
+    desk.brain.echo("narrow", more="limits: {concurrent: 2}\nrequires: [x]\n")
+    desk.brain.echo("counted", more="limits: {messages_per_day: 1}\n")
+    (desk.brain.root / "tools" / "interfaces" / "echo.md").unlink()
+    desk.registry.scan()
+    desk.gate.look()
+    desk.sent("counted")
+    for name, priority in (("a.md", "low"), ("b.md", "high"), ("c.md", "medium")):
+        desk.drop(name, priority=priority)
+    busy = {"narrow": 2}
+    assert desk.pick(100, **busy) == []
+    assert all("slots taken" in desk.held(f"{name}.md") and desk.dispatch.held[f"{name}.md"].until for name in "abc")
+    desk.dispatch.slots_freed(lambda: busy)
+    assert len(desk.dispatch) == 0
+    desk.dispatch.slots_freed(lambda: {"narrow": 1})
+    assert desk.pick(100, narrow=1) == ["b"]
+    desk.dispatch.slots_freed(dict)
+    assert desk.pick() == ["c", "a"]
+    desk.dispatch.slots_freed(dict)
+    assert desk.dispatch.held == {}
+
+
 def test_waiting_for_another_task(desk):
     """Looked at again when it has ended, and failed when it has failed."""
     desk.drop("b.md", depends_on="[A]")
@@ -238,3 +261,39 @@ def test_a_long_prompt_is_counted_where_an_interface_could_refuse_it(desk):
     desk.drop("long.md", "many words " * 200, interface="small")
     assert desk.pick() == ["short"]
     assert "token" in desk.held("long.md")
+
+
+def test_what_is_taken_while_it_is_looked_at_anew_is_left_out(desk):
+    """As a workflow whose run begins in the same tick in which the interfaces have changed."""
+    desk.drop("flow.md", workflow="w")
+    assert desk.pick() == []
+    (flow,) = desk.dispatch.workflows
+    desk.dispatch.interfaces_changed(desk.dispatch.table)
+    desk.intake.forget(flow.name)
+    desk.drop("other.md")
+    assert desk.pick() == ["other"]
+    assert len(desk.dispatch) == 0
+
+
+def test_what_a_task_waited_for_is_told_from_what_the_daemon_took(desk):
+    """It could have started when it was seen, or when the slot or the other task it waited for was had."""
+
+    def since(free: int = 100, **running: int) -> dict[str, float]:
+        return {pick.task.id: pick.since for pick in desk.dispatch.pick(free, running) if isinstance(pick, Go)}
+
+    desk.drop("first.md", created="2026-11-19T10:00:00Z")
+    desk.drop("second.md")
+    desk.drop("held.md", depends_on="[other]")
+    seen = desk.intake.tasks["first.md"].seen_at
+    assert since(1) == {"first": seen}
+    before = time.time()
+    later = since()
+    assert later.keys() == {"second"}
+    assert later["second"] >= before
+    desk.drop("other.md")
+    assert since() == {"other": desk.intake.tasks["other.md"].seen_at}
+    desk.intake.forget("other.md")
+    desk.intake.ended["other"] = "completed"
+    desk.dispatch.task_ended("other")
+    before = time.time()
+    assert since()["held"] >= before
