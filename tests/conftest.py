@@ -1,20 +1,22 @@
 """What most tests stand on: a home of their own, a real brain in a real git repository, and the real daemon on it."""
 
 import asyncio
+import compileall
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+import brain_daemon
 from brain_daemon.model import document
 from brain_daemon.model.attempt import AttemptState
 from brain_daemon.model.cost_row import CostRow
@@ -30,6 +32,9 @@ from brain_daemon.store.locks import read_holder
 from brain_daemon.store.template import template_files
 from tests.depth import DEPTH, deep
 
+if TYPE_CHECKING:
+    from tests.faults.nursery import Forked, Nursery
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts what it puts into the background so, and every child would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,6 +49,40 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("brain")
+
+# A brain is a hundred small files and folders, made some 1,500 times. Where Linux has room in memory they lie there: a disk takes ten
+# times the processor time for each. The deep run works on the disk, and so does `--basetemp`.
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    # Where PYTHONDONTWRITEBYTECODE is set, each program that a test starts would compile what was edited, a second of it.
+    compileall.compile_dir(os.path.dirname(brain_daemon.__file__), quiet=2)
+    if DEPTH == 1 and config.option.basetemp is None and MEMORY.is_dir():
+        _work_in_memory(config)
+
+
+def _work_in_memory(config: pytest.Config) -> None:
+    room = os.statvfs(MEMORY)
+    if room.f_bavail * room.f_frsize < ROOM_BYTES or not os.access(MEMORY, os.W_OK):
+        return
+    prefix = f"brain-tests-{os.getuid()}-"
+    for left in MEMORY.glob(f"{prefix}*"):
+        # What failed is kept for a look until the next run, as long as nobody works there.
+        if not psutil.pid_exists(int(left.name.removeprefix(prefix))):
+            shutil.rmtree(left, ignore_errors=True)
+    config.option.basetemp = str(MEMORY / f"{prefix}{os.getpid()}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    place = str(session.config.option.basetemp)
+    ours = place == str(MEMORY / f"brain-tests-{os.getuid()}-{os.getpid()}")
+    if ours and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        shutil.rmtree(place, ignore_errors=True)
+
 
 # What a person's brain waits for, or loads to search by meaning, and most tests need not: also said to programs that tests start.
 FAST = {"settle": "0s", "group": "20ms", "scan": "1s", "memory_embedding": "local"}
@@ -88,9 +127,34 @@ def _first_commit(_home, tmp_path_factory) -> Path:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
     environment = {**os.environ, "HOME": str(_home), "GIT_CONFIG_NOSYSTEM": "1"}
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "a brain"]):
+    # Without the samples of hooks and with one pack for its objects, it is a third of the files to copy.
+    for command in (
+        ["init", "-q", "--template="],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "a brain"],
+        ["repack", "-a", "-d", "-q"],
+    ):
         subprocess.run(["git", *command], cwd=root, check=True, env=environment)
+    for folder in (root / ".git" / "objects").iterdir():
+        if len(folder.name) == 2 and not any(folder.iterdir()):
+            folder.rmdir()
     return root
+
+
+def copy_folder(source: str, target: str) -> None:
+    """Folders and plain files with their times and modes; no program is started for it."""
+    os.mkdir(target)
+    with os.scandir(source) as found:
+        for one in found:
+            place = f"{target}/{one.name}"
+            if one.is_dir():
+                copy_folder(one.path, place)
+                continue
+            facts = one.stat()
+            with open(one.path, "rb", 0) as old, open(place, "xb", 0) as new:
+                new.write(old.read())
+                os.fchmod(new.fileno(), facts.st_mode)
+                os.utime(new.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 class BrainFolder:
@@ -291,7 +355,7 @@ class Running:
 class Daemon:
     """A daemon in a process of its own."""
 
-    def __init__(self, folder: BrainFolder, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, folder: BrainFolder, process: "subprocess.Popen[bytes] | Forked", log: Path) -> None:
         self.folder, self.process, self.log = folder, process, log
         self.pid = process.pid
 
@@ -329,7 +393,7 @@ class Daemon:
 def brain(_first_commit, tmp_path) -> BrainFolder:
     """A brain in a git repository with one commit, on which nothing runs."""
     root = tmp_path / "brain"
-    subprocess.run(["cp", "-a", str(_first_commit), str(root)], check=True)
+    copy_folder(str(_first_commit), str(root))
     return BrainFolder(root, tmp_path / "state")
 
 
@@ -360,22 +424,27 @@ def made_once(brain, _made, tmp_path_factory) -> Callable[[Callable[[BrainFolder
     return furnish
 
 
+@pytest.fixture(scope="session")
+def nursery() -> "Iterator[Nursery]":
+    """A process that has the program loaded and forks what is asked for: Python takes most of a second to load it."""
+    from tests.faults.nursery import Nursery
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        made = Nursery()
+    with made:
+        yield made
+
+
 @pytest.fixture
-def daemon(brain, tmp_path) -> Iterator[Callable[..., contextlib.AbstractContextManager[Daemon]]]:
+def daemon(brain, nursery, tmp_path) -> Iterator[Callable[..., contextlib.AbstractContextManager[Daemon]]]:
     """`with daemon(parallel="2") as running:` starts `brain run` on the brain with these settings; it is killed at the end."""
 
     @contextlib.contextmanager
     def start(**settings: str) -> Iterator[Daemon]:
         environment = {**os.environ, **{f"BRAIN_{k.upper()}": v for k, v in {**FAST, **settings}.items()}}
         log = tmp_path / "daemon.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), "run"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        process = nursery.start(str(brain.root), str(log), environment)
         running = Daemon(brain, process, log)
         try:
             running.wait_for(lambda: process.poll() is not None or running.is_open())

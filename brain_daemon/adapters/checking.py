@@ -27,6 +27,8 @@ MAX_CHECK_BYTES = 1 << 20
 _CHECK_BEAT_SECONDS = 0.05
 _VERSION = re.compile(r"\d+\.\d+")
 _LINE_LENGTH = 200
+_WORDS_LENGTH = 60
+"""Of a command: enough to know it by. `brain interfaces show` has it whole."""
 _KEY_REFUSED = "refuses the key"
 _NOT_THERE = "cannot be reached"
 """What `check_http` says of a key that the server does not take, and of a server that is not there."""
@@ -131,7 +133,7 @@ def _ran(command: Sequence[str], environment: Mapping[str, str], redactor: Redac
     """Run one command to its end; no command is no fault."""
     if not command:
         return _Said(fault="")
-    words = clean_line(redactor.text(" ".join(command)))
+    words = clean_line(redactor.text(" ".join(command)), _WORDS_LENGTH)
     with tempfile.TemporaryFile() as printed:
         try:
             process = subprocess.Popen(

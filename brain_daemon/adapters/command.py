@@ -2,7 +2,7 @@
 
 Failures: a program that is gone, not executable or too short of system resources is the outcome `Failed(unavailable)` or
 `Failed(transient)` of the attempt, a prompt longer than it takes `Failed(context_too_long)`, a permission it refuses to root
-`Failed(permission_denied)`: nothing was started then.
+`Failed(permission_denied)`, a workspace with what it would run unasked `Failed(permanent)`: nothing was started then.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from brain_daemon.adapters.base import Invocation
+from brain_daemon.adapters.brought_along import brought_along
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.environment import child_environment
 from brain_daemon.adapters.prices import cost_of
@@ -25,6 +26,7 @@ from brain_daemon.adapters.reading import Reader, Reading, SoFar, compile_rules
 from brain_daemon.adapters.secrets import read_secret
 from brain_daemon.adapters.tokens import count
 from brain_daemon.adapters.watching import Watch, used_so_far, watch_of
+from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import Occupied, Transient, UserError
 from brain_daemon.model.interface import FILES, InterfaceSpec, InterfaceType, OutputRules, Profile, PromptBy, arguments
 from brain_daemon.model.outcome import (
@@ -38,6 +40,8 @@ from brain_daemon.model.outcome import (
     TimedOut,
     Usage,
 )
+from brain_daemon.model.quantities import dollars
+from brain_daemon.model.task import Permissions
 from brain_daemon.policy.charging import newly_used
 from brain_daemon.store.files import Files
 
@@ -126,9 +130,11 @@ def _as_watched(invocation: Invocation, ended: Ended, watch: Watch, cancel: Canc
     """A run that its budget ended says so; a person's cancel goes before it."""
     if watch.spent_usd is None or cancel.is_set() or not isinstance(ended.outcome, Cancelled):
         return replace(ended, warnings=(*ended.warnings, *watch.warnings))
+    ended = watch.charged(ended)
     kept = f"the {len(ended.text):,} characters that had come are kept" if ended.text else "it had said nothing yet"
     message = (
-        f"ended in the middle: about ${watch.spent_usd:f} was spent, more than ${invocation.budget_usd:f}, "
+        f"ended in the middle: about {dollars(ended.cost.usd or Decimal(0))} was spent, "
+        f"more than {dollars(invocation.budget_usd or Decimal(0))}, "
         f"which is what this run may cost; {kept}"
     )
     return replace(ended, outcome=Failed(kind=FailureKind.BUDGET, message=message))
@@ -136,7 +142,7 @@ def _as_watched(invocation: Invocation, ended: Ended, watch: Watch, cancel: Canc
 
 def _prompt_alone(invocation: Invocation, usd: Decimal) -> str:
     return (
-        f"the prompt alone would cost about ${usd:f}, more than ${invocation.budget_usd:f}, which is what this run may cost: "
+        f"the prompt alone would cost about {dollars(usd)}, more than {dollars(invocation.budget_usd or Decimal(0))}, which is what this run may cost: "
         "it was not started"
     )
 
@@ -253,6 +259,16 @@ def _refusal(invocation: Invocation, *, is_root: bool) -> tuple[FailureKind, str
         return FailureKind.PERMISSION_DENIED, (
             f"{spec.name} refuses the permission `{profile.name}` to root; it was not started: "
             "run the daemon as another user, or ask for less in the task"
+        )
+    if invocation.profile is Permissions.FULL:
+        return None
+    brought = brought_along(
+        invocation.workspace, spec.invoke.refuse_workspace_with, invocation.environment.get("HOME", "")
+    )
+    if brought is not None:
+        return FailureKind.PERMANENT, (
+            f"{spec.name} would run or obey {clean_line(brought)}, which the workspace brings along, and nothing turns that off; "
+            "it was not started: take it away, work elsewhere, or say `permissions: full` if you trust it"
         )
     return None
 

@@ -16,6 +16,7 @@ import os
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
@@ -37,6 +38,7 @@ from brain_daemon.model.outcome import (
     TimedOut,
     Usage,
 )
+from brain_daemon.model.quantities import dollars
 from brain_daemon.store.files import Files
 
 AFTER_THE_END_SECONDS = 5.0
@@ -241,12 +243,12 @@ class _Call:
         spent = self._meter.over(self.answer) if self._meter is not None else None
         if spent is None:
             return None
-        budget = f"${self._invocation.budget_usd:f}, which is what this call may cost"
+        budget = f"{dollars(self._invocation.budget_usd or Decimal(0))}, which is what this call may cost"
         if self._unbilled is not None:
-            message = f"the prompt alone would cost about ${spent:f}, more than {budget}: nothing was sent"
+            message = f"the prompt alone would cost about {dollars(spent)}, more than {budget}: nothing was sent"
         else:
             kept = f"the {len(self.answer.text):,} characters that had come are kept"
-            message = f"ended in the middle: about ${spent:f} was spent, more than {budget}; {kept}"
+            message = f"ended in the middle: about {dollars(spent)} was spent, more than {budget}; {kept}"
         return Failed(kind=FailureKind.BUDGET, message=message)
 
     def _judged(self) -> Outcome:

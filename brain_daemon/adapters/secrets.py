@@ -34,7 +34,7 @@ KEEP_FAULT_SECONDS = 30.0
 _MOST_REMEMBERED = 1000
 _USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 _NAME = re.compile(
-    r"(?:\A|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT)(?:_\d+)?\Z", re.IGNORECASE
+    r"(?:\A|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|PROOF)(?:_\d+)?\Z", re.IGNORECASE
 )
 # Where keyrings and their agents are found: sockets and folders, no secrets.
 _KEYRINGS = frozenset(

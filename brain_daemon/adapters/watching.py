@@ -8,6 +8,7 @@ too low here, never stopped too early. Nothing fails; where no price is known, n
 import asyncio
 import os
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 from brain_daemon.adapters.base import Invocation
@@ -15,7 +16,7 @@ from brain_daemon.adapters.prices import cost_of
 from brain_daemon.adapters.reading import Reader, SoFar
 from brain_daemon.adapters.tokens import count
 from brain_daemon.model.interface import Tier
-from brain_daemon.model.outcome import Cost, Usage
+from brain_daemon.model.outcome import Cost, Ended, Usage
 
 _LOOK_SECONDS = 0.25
 _REST_TIMES = 10
@@ -24,7 +25,7 @@ _BILLED = frozenset({Tier.PAID, Tier.FALLBACK})
 
 
 class Watch:
-    """One run. `spent_usd` is what it had cost when it was more than allowed; None before."""
+    """One run. `spent_usd` is what it had cost when it was more than allowed; None before. `charged` puts that into its end."""
 
     def __init__(self, invocation: Invocation, reader: Reader, stdout_path: str) -> None:
         self._invocation = invocation
@@ -32,11 +33,13 @@ class Watch:
         self._path = stdout_path
         self._read_bytes = 0
         self._unpriced = False
+        self._used: Usage | None = None
+        self._cost: Cost | None = None
         self.spent_usd: Decimal | None = None
 
     async def prompt_alone(self) -> Decimal | None:
         """What sending the prompt would cost by itself, where that is more than allowed already."""
-        cost = await asyncio.to_thread(self._cost, SoFar())
+        _, cost = await asyncio.to_thread(self._priced, SoFar())
         self._unpriced = cost.usd is None and _TELLS_COST not in dict(self._invocation.interface.output.so_far)
         return self._beyond(cost)
 
@@ -46,9 +49,10 @@ class Watch:
         while True:
             await asyncio.sleep(pause_seconds)
             began = time.monotonic()
-            cost = await asyncio.to_thread(self._look)
-            if cost is not None:
-                self._unpriced, self.spent_usd = cost.usd is None, self._beyond(cost)
+            looked = await asyncio.to_thread(self._look)
+            if looked is not None:
+                self._used, self._cost = looked
+                self._unpriced, self.spent_usd = self._cost.usd is None, self._beyond(self._cost)
             if self.spent_usd is not None:
                 stop.set()
                 return
@@ -62,20 +66,25 @@ class Watch:
         model = self._invocation.model or self._invocation.interface.cost.model or "its model"
         return (f"no price of {model} is known, so the budget could not end the run in the middle",)
 
-    def _look(self) -> Cost | None:
-        """What it has cost up to now; None where nothing was printed since the last look."""
+    def charged(self, ended: Ended) -> Ended:
+        """The end of a run that was stopped. What its client said last may be from before the stop: of the two the higher holds."""
+        if self.spent_usd is None or (ended.cost.usd is not None and ended.cost.usd >= self.spent_usd):
+            return ended
+        return replace(ended, usage=self._used or ended.usage, cost=self._cost or ended.cost)
+
+    def _look(self) -> tuple[Usage, Cost] | None:
+        """What it has used and cost up to now; None where nothing was printed since the last look."""
         with open(self._path, "rb") as handle:
             if os.fstat(handle.fileno()).st_size == self._read_bytes:
                 return None
             printed = handle.read()
         self._read_bytes = len(printed)
-        return self._cost(self._reader.so_far(printed))
+        return self._priced(self._reader.so_far(printed))
 
-    def _cost(self, so_far: SoFar) -> Cost:
+    def _priced(self, so_far: SoFar) -> tuple[Usage, Cost]:
         invocation = self._invocation
-        return cost_of(
-            invocation.interface, used_so_far(so_far, invocation.prompt), so_far.cost_usd, None, invocation.model
-        )
+        used = used_so_far(so_far, invocation.prompt)
+        return used, cost_of(invocation.interface, used, so_far.cost_usd, None, invocation.model)
 
     def _beyond(self, cost: Cost) -> Decimal | None:
         budget_usd = self._invocation.budget_usd

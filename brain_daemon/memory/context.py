@@ -10,7 +10,7 @@ Failures: HandoffMissing, before anything is spent. Everything else that cannot 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from brain_daemon.memory.handoff import FOLDER, Handoff, cut_to, handoff
+from brain_daemon.memory.handoff import FOLDER, Handoff, cut_to, failure, handoff
 from brain_daemon.memory.links import Linked, follow, links_in
 from brain_daemon.memory.pool import Hit, Pool
 from brain_daemon.model.cleaning import clean_line, clean_text
@@ -94,7 +94,7 @@ def compose(task: TaskSpec, pool: Pool, budget: Budget, count: Callable[[str], i
     own = count(task.text)
     draft = _Draft(count=count, left=budget.prompt_tokens - own - count(_HEAD))
     for wanted in task.handoff_from:
-        _take(draft, handoff(pool, wanted, min(budget.handoff_tokens, max(draft.left, 0)), count))
+        _take(draft, _handed_over(task, pool, wanted, min(budget.handoff_tokens, max(draft.left, 0)), count))
     linked, draft.warnings = follow(pool, links_in(task.text))
     for one in linked:
         _include(draft, one)
@@ -111,6 +111,12 @@ def compose(task: TaskSpec, pool: Pool, budget: Budget, count: Callable[[str], i
     )
 
 
+def _handed_over(task: TaskSpec, pool: Pool, wanted: str, limit_tokens: int, count: Callable[[str], int]) -> Handoff:
+    """What the parent left; where it failed and the task runs all the same, its error. Raises HandoffMissing."""
+    failed = failure(pool, wanted, limit_tokens, count) if task.runs_after_failure else None
+    return handoff(pool, wanted, limit_tokens, count) if failed is None else failed
+
+
 def _take(draft: _Draft, given: Handoff) -> None:
     """A handoff: its pointer stands in the prompt however little room there is, since the task was promised it."""
     draft.files.update(given.files)
@@ -119,7 +125,7 @@ def _take(draft: _Draft, given: Handoff) -> None:
     said = "All of it:" if given.whole else f"In short (all of it is in `{where}`):"
     head = (
         f"\n## Handed over from {given.id}: {clean_line(given.title, 120)}\n\n"
-        f"- whole text: `{where}`, also `brain memory get {given.id}`\n{facts}"
+        f"- whole text: `{where}`{'' if given.failed else f', also `brain memory get {given.id}`'}\n{facts}"
     )
     if draft.add("handoff", given.id, given.path, f"{head}\n{said}\n\n{_quoted(given.summary)}\n"):
         return

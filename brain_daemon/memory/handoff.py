@@ -1,6 +1,7 @@
 """What one task hands to the next: a summary for its prompt, a pointer, the whole text and the files as files, the state of checks.
 
-Failures: HandoffMissing where the id resolves to no completed task or note; the one who asked has then spent nothing.
+A task that failed hands over its error, to those alone who run after a failure. Failures: HandoffMissing where the id resolves to no
+completed task or note; the one who asked has then spent nothing.
 """
 
 import os
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from brain_daemon.memory.pool import Pool
-from brain_daemon.memory.texts import Text
+from brain_daemon.memory.texts import Text, result_text
 from brain_daemon.model.cleaning import clean_line, clean_text
 from brain_daemon.model.document import restore
 from brain_daemon.model.errors import StorageError, UserError
@@ -34,7 +35,10 @@ class HandoffMissing(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handoff:
-    """`summary` is markdown within the limit asked for; `files` go into the workspace, by their path there."""
+    """`summary` is markdown within the limit asked for; `files` go into the workspace, by their path there.
+
+    `failed` says that it is the error of a task that failed, which the pool does not know.
+    """
 
     id: str
     path: str
@@ -43,10 +47,11 @@ class Handoff:
     whole: bool
     facts: tuple[str, ...]
     files: dict[str, bytes]
+    failed: bool = False
 
 
 def handoff(pool: Pool, wanted: str, limit_tokens: int, count: Callable[[str], int]) -> Handoff:
-    """What the task or note of this id hands over. Raises HandoffMissing."""
+    """What the completed task or the note of this id hands over. Raises HandoffMissing."""
     text = pool.resolve(wanted)
     if text is None:
         raise HandoffMissing(
@@ -63,8 +68,28 @@ def handoff(pool: Pool, wanted: str, limit_tokens: int, count: Callable[[str], i
         title=text.title,
         summary=summary,
         whole=summary == full.strip(),
-        facts=(*_facts(values), *_checks(pool.layout, text), *_said_of(listed, name)),
+        facts=(*_facts(values), *_checks(pool.layout, text), *_changed(beside), *_said_of(listed, name)),
         files={f"{name}.md": full.encode("utf-8", "replace"), **{f"{name}.files/{k}": v for k, v in beside.items()}},
+    )
+
+
+def failure(pool: Pool, wanted: str, limit_tokens: int, count: Callable[[str], int]) -> Handoff | None:
+    """What is known of a task that failed: its error, and who tried; None if it has not failed."""
+    text = pool.failure(wanted)
+    if text is None:
+        return None
+    error, values = result_text(pool.layout, text)
+    reason = f": {clean_line(str(values['reason']), 60)}" if values.get("reason") else ""
+    summary = summarised(error, limit_tokens, count)
+    return Handoff(
+        id=wanted,
+        path=text.path,
+        title=text.title,
+        summary=summary,
+        whole=summary == error.strip(),
+        facts=(f"it failed{reason}; what follows is its error", *_facts(values)),
+        files={f"{FOLDER}/{_file_name(wanted)}.md": error.encode("utf-8", "replace")},
+        failed=True,
     )
 
 
@@ -112,9 +137,6 @@ def _facts(values: dict[str, object]) -> Iterator[str]:
     if values.get("interface"):
         model = f" ({clean_line(str(values['model']), 60)})" if values.get("model") else ""
         yield f"done by {clean_line(str(values['interface']), 60)}{model}"
-    for key in ("branch", "commit"):
-        if values.get(key):
-            yield f"{key} {clean_line(str(values[key]), 100)}"
 
 
 def _checks(layout: Layout, text: Text) -> Iterator[str]:
@@ -129,6 +151,18 @@ def _checks(layout: Layout, text: Text) -> Iterator[str]:
         yield f"checks: `{clean_line(task.verify, 200)}` passed"
     else:
         yield "checks: none were asked for"
+
+
+def _changed(beside: dict[str, bytes]) -> Iterator[str]:
+    """What it changed in the repository it worked in: where, and the paths with git's letter for each (record/changes.py)."""
+    said = beside.get("changes.diff", b"").partition(b"diff --git ")[0].decode("utf-8", "replace").splitlines()
+    where = next((line.removeprefix("# on ") for line in said if line.startswith("# on ")), None)
+    if where is None:
+        return
+    paths = [line.removeprefix("# changed: ") for line in said if line.startswith("# changed: ")]
+    shown = ", ".join(f"`{clean_line(one, 200)}`" for one in paths[:_MAX_LISTED])
+    more = f" and {len(paths) - _MAX_LISTED} more" if len(paths) > _MAX_LISTED else ""
+    yield f"changed in its repository ({clean_line(where, 200)}; the diff is `changes.diff`): {shown or 'no file'}{more}"
 
 
 def _files_beside(layout: Layout, text: Text) -> tuple[dict[str, bytes], list[str]]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from brain_daemon.memory.index import Doubtful, Index, Place, Row, discard, inode_of
 from brain_daemon.memory.texts import (
     COMPLETED,
+    FAILED,
     NOTE_AREAS,
     POOL_FOLDERS,
     Found,
@@ -115,6 +116,12 @@ class Pool:
                 if text is not None:
                     return text
         return None
+
+    def failure(self, wanted: str) -> Text | None:
+        """The record of a task that has failed; None where the newest that is known of it is no failure."""
+        told = self._ended_path(wanted) if is_task_id(wanted) else None
+        path = f"{FAILED}/{wanted}.md" if told is None and is_task_id(wanted) else told
+        return read_text(self.layout, path) if path is not None and path.startswith(f"{FAILED}/") else None
 
     def full_text(self, text: Text) -> tuple[str, dict[str, object]]:
         """What it says, whole; of a completed task its result alone, with the values of its result block."""

@@ -24,6 +24,7 @@ from brain_daemon.store.queue import Gone, Seen, look
 
 NOTE_AREAS = ("knowledge", "context")
 COMPLETED = "brain/tasks/completed"
+FAILED = "brain/tasks/failed"
 POOL_FOLDERS = ("knowledge/pool", "context/pool")
 MAX_FILE_BYTES = 4 << 20
 INDEXED_BYTES = 1 << 20
@@ -209,10 +210,10 @@ def _title(lines: list[str], start: int, path: str) -> str:
 
 
 def result_text(layout: Layout, text: Text) -> tuple[str, dict[str, object]]:
-    """What a completed task said, whole, and the values of its result block; without one, all of the file."""
+    """What an ended task said, whole, and the values of its result block; without one, all of the file."""
     path = layout.inside(text.path)
     stem = path.removesuffix(".md")
-    for source in (path, f"{stem}.result.md"):
+    for source in (path, f"{stem}.result.md", f"{stem}.error.md"):
         try:
             result = document.read_result(_bytes(source))
         except (Damaged, OSError):

@@ -35,6 +35,8 @@ OWN_FUNCTIONS: Mapping[str, int] = {
 _READS_FIRST_CHILD = frozenset(
     {"subexpression", "index_expression", "projection", "filter_projection", "value_projection", "flatten", "pipe"}
 )
+_HOLDS_ITEMS = _READS_FIRST_CHILD - {"subexpression", "pipe"}
+_ALONG = _HOLDS_ITEMS | {"subexpression"}
 _READS_NOTHING = frozenset({"literal", "identity", "current", "expref", "index", "slice"})
 
 
@@ -59,8 +61,9 @@ def _syntax(expression: str, error: JMESPathError) -> str:
         return f"not JMESPath at character {error.lexer_position + 1}: {error.message}"
     if isinstance(error, ParseError):
         rest = expression[error.lex_position :][:20]
+        number = f" (a number is written between backticks: `{rest.split()[0]}`)" if rest[:1].isdigit() else ""
         return f"not JMESPath at character {error.lex_position + 1}: " + (
-            f"`{rest}` is not expected" if rest else "it ends too early"
+            f"`{rest}` is not expected{number}" if rest else "it ends too early"
         )
     return f"not JMESPath: {error}"
 
@@ -108,6 +111,35 @@ def paths_in(expression: str) -> tuple[tuple[str, ...], ...]:
         return tuple(dict.fromkeys(_paths(jmespath.compile(expression).parsed)))
     except (JMESPathError, RecursionError):
         return ()
+
+
+def looked_into(expression: str) -> frozenset[tuple[str, ...]]:
+    """The plain names, as `paths_in` gives them, in which an expression looks for items or values: `a` of `a[0]`, `a[*].b` or `a.*`."""
+    try:
+        return frozenset(_containers(jmespath.compile(expression).parsed))
+    except (JMESPathError, RecursionError):
+        return frozenset()
+
+
+def _containers(tree: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    names = list(_names_along(tree))
+    if names[0] and "" in names:
+        yield tuple(names[: names.index("")])
+    while tree["type"] in _ALONG and tree["children"]:
+        tree = tree["children"][0]
+    children = tree["children"][:1] if tree["type"] == "pipe" else tree["children"]
+    for child in children if tree["type"] not in _READS_NOTHING else ():
+        yield from _containers(child)
+
+
+def _names_along(tree: Mapping[str, Any]) -> Iterator[str]:
+    """The names in `a.b[0].c` from its left, with an empty one where items or values are looked for, or where it is no name."""
+    if tree["type"] == "subexpression":
+        yield from (name for child in tree["children"] for name in _names_along(child))
+        return
+    if tree["type"] in _HOLDS_ITEMS:
+        yield from _names_along(tree["children"][0])
+    yield str(tree["value"]) if tree["type"] == "field" else ""
 
 
 def _unknown_root(tree: Mapping[str, Any], roots: Collection[str]) -> str | None:

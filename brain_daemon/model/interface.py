@@ -181,7 +181,8 @@ class Invoke:
 
     The argument list is `command`, the profile's arguments, `model` where a model was chosen, and `resume` where a session is
     resumed or else `session`, in that order (`arguments` below). `env` names variables handed on from the daemon's own
-    environment. `files` are names and texts of files that the program finds in the folder {files}. Silence for
+    environment. `files` are names and texts of files that the program finds in the folder {files}.
+    `refuse_workspace_with` are paths below a workspace that the program would run or obey whatever it is told. Silence for
     `inactivity_seconds` ends a run; None leaves that to the settings. `function` is the entry point of a `tool`, `endpoint`
     the server of `http`; `options` keeps the keys of the kinds that have more to say (mcp, ...).
     """
@@ -193,6 +194,7 @@ class Invoke:
     resume: tuple[str, ...] = ()
     session: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
+    refuse_workspace_with: tuple[str, ...] = ()
     inactivity_seconds: float | None = None
     env: tuple[str, ...] = ()
     set_env: tuple[tuple[str, str], ...] = ()

@@ -181,6 +181,7 @@ def _invoke(form: InterfaceForm, fenced: Command | None, text: str) -> Invoke:
         resume=given.resume,
         session=given.session,
         files=tuple(given.files.items()),
+        refuse_workspace_with=given.refuse_workspace_with,
         inactivity_seconds=given.inactivity,
         env=given.env,
         set_env=tuple(given.set_env.items()),

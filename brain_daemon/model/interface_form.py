@@ -162,6 +162,7 @@ FileName = Annotated[
 AnswerName = Annotated[
     str, BeforeValidator(read_as(_answer_name, "the name of a file that holds {task_id} and is not {task_id}.md"))
 ]
+FileNames = Annotated[tuple[FileName, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments, json_schema_input_type=str | list[str])]
 Expression = Annotated[str, AfterValidator(_expression)]
 Values = Annotated[
@@ -304,6 +305,10 @@ class InvokeForm(Form):
     )
     files: dict[FileName, str] = Field(
         default_factory=dict, description="files the program finds in the folder {files}: name and text"
+    )
+    refuse_workspace_with: FileNames = Field(
+        default=(),
+        description="files and folders that the program would run or obey: a workspace with one of them is refused, unless a task may do everything",
     )
     inactivity: Seconds | None = Field(
         default=None, description="the longest silence; without it, the setting `inactivity`"

@@ -6,7 +6,7 @@ reports it with the line and the field. Nothing here reads a clock: an instant i
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 DURATION_ALLOWED = "a duration such as 30m, 1h30m, 45s, 2d, 1w or PT30M, or a number of seconds, up to 3650d"
 INSTANT_ALLOWED = (
@@ -39,6 +39,7 @@ _COUNT = re.compile(r"([0-9][0-9_]{0,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(\.[0-9]{1
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 _NO_LIMIT = frozenset({"none", "unlimited", "no limit", "no_limit", "infinite"})
 
+_CENT = Decimal("0.01")
 _MONEY = re.compile(
     r"(?:usd ?)?\$? ?((?:[0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{1,12})(?:\.[0-9]{1,12})?|\.[0-9]{1,12}) ?(?:usd|\$)?"
 )
@@ -116,6 +117,17 @@ def parse_money(text: str) -> Decimal:
     if match is None:
         raise _wrong(text, MONEY_ALLOWED)
     return Decimal(match[1].replace(",", ""))
+
+
+def dollars(usd: Decimal) -> str:
+    """An amount for eyes: cents at least, with thousands set apart, and below ten cents two digits that count; `$0` is none at all."""
+    if not usd:
+        return "$0"
+    if usd >= _CENT * 10:
+        return f"${usd.quantize(_CENT, ROUND_HALF_UP):,f}"
+    two_digits = f"{usd.quantize(Decimal(1).scaleb(usd.adjusted() - 1), ROUND_HALF_UP):f}".rstrip("0")
+    whole, _, fraction = two_digits.partition(".")
+    return f"${whole}.{fraction:0<2}"
 
 
 def parse_flag(text: str) -> bool:

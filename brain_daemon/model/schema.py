@@ -10,7 +10,7 @@ from typing import Any
 
 from brain_daemon.model.interface_form import ALSO, InterfaceForm
 from brain_daemon.model.routing_table import RoutingForm
-from brain_daemon.model.task import OnLimit, Permissions, Priority
+from brain_daemon.model.task import OnDependencyFailure, OnLimit, Permissions, Priority
 from brain_daemon.model.task_fields import MAX_ATTEMPTS, RULES, Rule
 from brain_daemon.model.workflow_form import OPTIONS, WorkflowForm
 
@@ -24,6 +24,10 @@ _TASK_SHAPES: Mapping[str, Mapping[str, Any]] = {
     "attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
     "retries": {"type": "integer", "minimum": 0, "maximum": MAX_ATTEMPTS - 1},
     "on_limit": {"enum": [word.value for word in OnLimit]},
+    "on_dependency_failure": {
+        "enum": [word.value for word in OnDependencyFailure],
+        "default": OnDependencyFailure.FAIL.value,
+    },
     "idempotent": {"type": "boolean"},
     "wait_for_children": {"type": "boolean"},
     "permissions": {"enum": [word.value for word in Permissions]},

@@ -20,6 +20,7 @@ _OTHER_NAMES: dict[str, str] = {
     "timeout": "timeout_seconds time_limit max_duration",
     "depends_on": "depends deps dependencies dependency after blocked_by",
     "handoff_from": "handoff handoffs handoff_memory_id",
+    "on_dependency_failure": "on_failed_dependency if_dependency_fails",
     "wait_for_children": "await_children wait_for_spawned",
     "chain": "chain_id",
     "parent": "parent_id parent_task parent_task_id",

@@ -24,6 +24,13 @@ class OnLimit(StrEnum):
     ASK = "ask"
 
 
+class OnDependencyFailure(StrEnum):
+    """What becomes of a task when one that it waits for has failed or was cancelled."""
+
+    FAIL = "fail"
+    RUN = "run"
+
+
 class Prefer(StrEnum):
     """What counts besides success among interfaces of one rung."""
 
@@ -65,6 +72,7 @@ class TaskSpec:
     timeout_seconds: float | None = None
     depends_on: tuple[str, ...] = ()
     handoff_from: tuple[str, ...] = ()
+    on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     wait_for_children: bool = False
     chain: str | None = None
     parent: str | None = None
@@ -90,6 +98,11 @@ class TaskSpec:
     def waits_for(self) -> tuple[str, ...]:
         """Ids that must have completed first: dependencies and handoffs, each once."""
         return tuple(dict.fromkeys((*self.depends_on, *self.handoff_from)))
+
+    @property
+    def runs_after_failure(self) -> bool:
+        """Whether a failed or cancelled task that it waits for counts as one that has ended."""
+        return self.on_dependency_failure is OnDependencyFailure.RUN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from brain_daemon.model.quantities import (
     parse_money,
 )
 from brain_daemon.model.spellings import DRAFT, READY, STATUS_ALLOWED
-from brain_daemon.model.task import OnLimit, Permissions, Prefer, Priority
+from brain_daemon.model.task import OnDependencyFailure, OnLimit, Permissions, Prefer, Priority
 
 MAX_WORD_LENGTH = 200
 MAX_ATTEMPTS = 100
@@ -182,6 +182,10 @@ def _on_limit(value: Any) -> OnLimit:
     return OnLimit(_word(value).lower())
 
 
+def _on_dependency_failure(value: Any) -> OnDependencyFailure:
+    return OnDependencyFailure(_word(value).lower())
+
+
 def _permissions(value: Any) -> Permissions:
     name = _name(value)
     return Permissions.READ if name in {"read_only", "readonly"} else Permissions(name)
@@ -247,6 +251,7 @@ RULES: dict[str, Rule] = {
     "timeout": Rule(read=_duration, allowed=DURATION_ALLOWED),
     "depends_on": Rule(read=_references, allowed=_IDS_ALLOWED, many=True),
     "handoff_from": Rule(read=_references, allowed=_IDS_ALLOWED, many=True),
+    "on_dependency_failure": Rule(read=_on_dependency_failure, allowed="fail or run"),
     "wait_for_children": Rule(read=_flag, allowed=FLAG_ALLOWED),
     "chain": Rule(read=_task_id, allowed=_ID_ALLOWED),
     "parent": Rule(read=_task_id, allowed=_ID_ALLOWED),

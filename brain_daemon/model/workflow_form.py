@@ -31,7 +31,7 @@ from brain_daemon.model.workflow import (
     Workflow,
     faults_in,
 )
-from brain_daemon.model.workflow_text import NAME, Template, template
+from brain_daemon.model.workflow_text import NAME, Template, escaped_where_alone, template
 
 MAX_FILE_BYTES = 256 * 1024
 BOUNDS = Bounds(head_bytes=MAX_FILE_BYTES, depth=12, nodes=20_000)
@@ -54,6 +54,9 @@ _ALSO = {
     "if": "when",
     "foreach": "for_each",
 }
+_MENDABLE = ("prompt", "when", "on_error", "for_each", "depends_on", "agent")
+"""Keys of a step that can be left out while the rest is judged."""
+
 _NAME = re.compile(NAME)
 _ON_ERROR = re.compile(rf"(?:(fail|continue)|retry[ :]+([0-9]{{1,3}})|fallback[ :]+({NAME}))", re.IGNORECASE)
 _START = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n")
@@ -212,11 +215,10 @@ class WorkflowForm(Form):
     @field_validator("steps", mode="before")
     @classmethod
     def _some(cls, value: object) -> object:
-        if isinstance(value, Mapping):
-            value = [{"id": key, **step} if isinstance(step, Mapping) else step for key, step in value.items()]
-        if not isinstance(value, list) or not 1 <= len(value) <= MAX_STEPS:
+        steps = _steps_in(value)
+        if not 1 <= len(steps) <= MAX_STEPS:
             raise _refused(f"a list of 1 to {MAX_STEPS} steps, each with `id` and `prompt`")
-        return value
+        return steps
 
 
 def read_workflow(file_name: str, data: bytes, agents: Collection[str] | None = None) -> Reading:
@@ -244,11 +246,9 @@ def read_values(
     faults: list[Fault] = []
     warnings: list[str] = []
     workflow = None
-    try:
-        form = WorkflowForm.model_validate(found)
-    except ValidationError as error:
-        faults += [_form_fault(one) for one in error.errors(include_url=False)]
-    else:
+    form, wrong = _form(found)
+    faults += wrong
+    if form is not None:
         steps = tuple(_step(step, f"steps[{number}]", faults) for number, step in enumerate(form.steps))
         _judge_keys(form, faults, warnings)
         workflow = Workflow(
@@ -266,6 +266,46 @@ def read_values(
         sorted((_on_its_line(fault, above, lines or {}) for fault in faults), key=lambda fault: fault.line or 0)
     )
     return Reading(workflow=None if faults else workflow, faults=placed, warnings=tuple(warnings), values=dict(values))
+
+
+def _form(found: Mapping[str, Any]) -> tuple[WorkflowForm | None, list[Fault]]:
+    """The form of these keys and what is wrong with it, without which it is read as well as it can be, so that the rest is judged too."""
+    try:
+        return WorkflowForm.model_validate(found), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    faults = [_form_fault(one) for one in errors]
+    wrong = {(place[1], place[2]) for place in (one["loc"] for one in errors) if _is_mendable(place)}
+    if len(wrong) < len({one["loc"][:3] for one in errors}):
+        return None, faults
+    steps = [
+        {"prompt": ""}
+        | {key: what for key, value in step.items() if (what := _mended(number, key, value, wrong)) is not None}
+        for number, step in enumerate(_steps_in(found["steps"]))
+    ]
+    return WorkflowForm.model_validate({**found, "steps": steps}), faults
+
+
+def _is_mendable(place: Sequence[int | str]) -> bool:
+    """Whether a fault at this place leaves the names of steps, outputs and parameters as they are."""
+    return len(place) > 2 and place[0] == "steps" and place[2] in _MENDABLE
+
+
+def _mended(number: int, key: str, value: Any, wrong: Collection[tuple[int | str, int | str]]) -> Any:
+    """A step's value as far as it can be understood; None for one that is left out."""
+    name = _ALSO.get(key, key)
+    if (number, name) not in wrong:
+        return value
+    if name == "prompt":
+        return escaped_where_alone(value) if isinstance(value, str) else ""
+    return [] if name == "for_each" else None
+
+
+def _steps_in(value: Any) -> list[Any]:
+    """The steps as a list, of which those of a map have the map's keys for ids."""
+    if isinstance(value, Mapping):
+        return [{"id": key, **step} if isinstance(step, Mapping) else step for key, step in value.items()]
+    return value if isinstance(value, list) else []
 
 
 def _decoded(data: bytes) -> str:

@@ -53,6 +53,11 @@ def template(text: str) -> Template:
     return Template((*literals, begun + text[at:]), tuple(names))
 
 
+def escaped_where_alone(text: str) -> str:
+    """The text with each lone brace doubled, so that it can be read for the names in it."""
+    return _BRACE.sub(lambda found: found[0] if found[1] or len(found[0]) == 2 else found[0] * 2, text)
+
+
 def escaped(text: str) -> str:
     """The text as it must be written to stand for itself."""
     return text.replace("{", "{{").replace("}", "}}")
@@ -83,6 +88,17 @@ def shown(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def unpacked(value: object) -> object:
+    """The object or list that a text is as JSON; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found if isinstance(found, dict | list) else value
 
 
 def looked_up(value: object, path: Sequence[str]) -> object:

@@ -40,6 +40,17 @@ class Asked:
     default: Answer = Answer.WAIT
     after_seconds: float | None = None
 
+    @property
+    def ends_at(self) -> float | None:
+        """When the default answers (epoch seconds); None: never, as things stand."""
+        if self.asked_at is None or self.after_seconds is None:
+            return None
+        return self.asked_at + self.after_seconds
+
+    def is_over(self, now: float) -> bool:
+        """Whether the default has answered by `now`."""
+        return self.ends_at is not None and self.ends_at <= now
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proceed:
@@ -118,7 +129,8 @@ def _of_one(
     reading: Reading, need: Use, now: float, threshold: float, standing: Standing | None, asked: Asked
 ) -> Verdict:
     share = reading.share_with(need.of(reading.quota.unit))
-    answer = standing.answer if standing is not None and stands(standing, now) else _by_silence(asked, now)
+    by_silence = asked.default if asked.is_over(now) else None
+    answer = standing.answer if standing is not None and stands(standing, now) else by_silence
     if not reading.fits(need):
         return _closed(reading, f"{reading.share:.0%} of {reading.quota.label} used", answer)
     if share < threshold or answer is Answer.HERE:
@@ -131,7 +143,7 @@ def _of_one(
         share=share,
         why=why,
         until=reading.resets_at,
-        silence_ends_at=_silence_ends(asked),
+        silence_ends_at=asked.ends_at,
     )
 
 
@@ -139,14 +151,3 @@ def _closed(reading: Reading, why: str, answer: Answer | None) -> WaitUntil | Go
     if answer is Answer.PAID:
         return GoPaid(why=why, until=reading.resets_at)
     return WaitUntil(why=why, until=reading.resets_at)
-
-
-def _by_silence(asked: Asked, now: float) -> Answer | None:
-    ends = _silence_ends(asked)
-    return asked.default if ends is not None and ends <= now else None
-
-
-def _silence_ends(asked: Asked) -> float | None:
-    if asked.asked_at is None or asked.after_seconds is None:
-        return None
-    return asked.asked_at + asked.after_seconds

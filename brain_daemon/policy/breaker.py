@@ -2,8 +2,10 @@
 
     closed     everything may start; failures that may pass (transient) are counted, any answer sets the count back
       -> open        three transient failures in a row, or one of unavailable or auth
-    open       nothing starts until the cool-down has passed; after auth, until its check passes
+    open       nothing starts until the cool-down has passed; after auth, until its check passes: what was under way when the login
+               ran out may still end well, and says nothing of it
       -> half-open   time has come, or the check has passed
+      -> closed      a task that a person let start all the same had an answer; after a cool-down's failures, whoever had one
     half-open  one probe starts, the others wait for it
       -> closed      the probe had an answer, a good one or a no that is not the interface's fault
       -> open        the probe failed like that again: the next cool-down is twice as long, up to half an hour
@@ -33,13 +35,17 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Left alone from `since` until `until` (epoch seconds). `trips` in a row; `by_check`: no time frees it, its check does."""
+    """Left alone from `since` until `until` (epoch seconds). `trips` in a row; `by_check`: no time frees it, its check does.
+
+    `probe` is the attempt that a person let start while only the check could.
+    """
 
     since: float
     until: float
     trips: int
     why: str
     by_check: bool = False
+    probe: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +95,12 @@ def may_start(breaker: Breaker, now: float) -> Passes | Shut:
 
 
 def probing(breaker: Breaker, attempt_id: str) -> Breaker:
-    """The state once `attempt_id`, let through as the probe, has started."""
+    """The state once `attempt_id`, let through as the probe or by a person, has started."""
     match breaker:
         case Open(trips=trips, why=why, by_check=False) | HalfOpen(trips=trips, why=why, probe=None):
             return HalfOpen(trips=trips, why=why, probe=attempt_id)
+        case Open(by_check=True):
+            return replace(breaker, probe=attempt_id)
         case _:
             return breaker
 
@@ -100,18 +108,20 @@ def probing(breaker: Breaker, attempt_id: str) -> Breaker:
 def after(breaker: Breaker, attempt_id: str, outcome: Outcome, *, now: float, jitter: float) -> Breaker:
     """The state after an attempt has ended; `jitter` is from 0 to 1.
 
-    An attempt that began before it opened speaks too: an answer closes it, one more failure of the same outage changes nothing.
+    An attempt that began before it opened speaks too: an answer closes it, one more failure of the same outage changes nothing. Of a
+    login that has expired since, such an answer says nothing.
     """
     if isinstance(outcome, Failed) and outcome.kind in _OWN_FAULTS:
         return _failed(breaker, attempt_id, outcome, now, jitter)
     if isinstance(outcome, Succeeded | Failed):
-        return CLOSED
+        is_older = isinstance(breaker, Open) and breaker.by_check and breaker.probe != attempt_id
+        return breaker if is_older else CLOSED
     return given_back(breaker, attempt_id)
 
 
 def given_back(breaker: Breaker, attempt_id: str) -> Breaker:
     """The state once an attempt has told nothing: it was released, cancelled, or died with its daemon."""
-    if isinstance(breaker, HalfOpen) and breaker.probe == attempt_id:
+    if isinstance(breaker, Open | HalfOpen) and breaker.probe == attempt_id:
         return replace(breaker, probe=None)
     return breaker
 
@@ -141,8 +151,9 @@ def to_json(breaker: Breaker) -> dict[str, Any]:
     match breaker:
         case Closed(failures=failures):
             return {"state": "closed", "failures": failures}
-        case Open(since=since, until=until, trips=trips, why=why, by_check=by_check):
-            return {"state": "open", "since": since, "until": until, "trips": trips, "why": why, "by_check": by_check}
+        case Open(since=since, until=until, trips=trips, why=why, by_check=by_check, probe=probe):
+            told = {"state": "open", "since": since, "until": until, "trips": trips, "why": why, "by_check": by_check}
+            return told if probe is None else {**told, "probe": probe}
         case HalfOpen(trips=trips, why=why, probe=probe):
             return {"state": "half-open", "trips": trips, "why": why, "probe": probe}
         case never:

@@ -15,6 +15,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
 
+from brain_daemon.model.quantities import dollars
 from brain_daemon.policy.windows import Calendar, Span, span
 
 WARN_SHARE = 0.8
@@ -233,15 +234,15 @@ def _share(budget: Budget, total: Amount) -> float:
 
 
 def _figures(budget: Budget, amount: Amount) -> str:
-    dollars = [] if budget.usd is None else [f"${amount.usd:.2f} of ${budget.usd:.2f}"]
+    money = [] if budget.usd is None else [f"{dollars(amount.usd)} of {dollars(budget.usd)}"]
     tokens = [] if budget.tokens is None else [f"{amount.tokens:,} of {budget.tokens:,} tokens"]
-    unknown = [f"and {amount.unpriced} of unknown price"] if amount.unpriced and dollars else []
-    return " ".join([*dollars, *tokens, *unknown])
+    unknown = [f"and {amount.unpriced} of unknown price"] if amount.unpriced and money else []
+    return " ".join([*money, *tokens, *unknown])
 
 
 def _need(estimate: Estimate) -> str:
-    dollars = "an unknown price" if estimate.usd is None else f"${estimate.usd:.4f}"
-    return dollars if estimate.tokens is None else f"{dollars}, {estimate.tokens:,} tokens"
+    money = "an unknown price" if estimate.usd is None else dollars(estimate.usd)
+    return money if estimate.tokens is None else f"{money}, {estimate.tokens:,} tokens"
 
 
 def _unpriced(budget: Budget) -> str:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from brain_daemon.model.interface import DEFAULT, InterfaceSpec, Tier
 from brain_daemon.model.routing_table import RoutingTable, Strategy
-from brain_daemon.model.task import TaskSpec
+from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.policy.admission import within_reach
 from brain_daemon.policy.drawing import drawn
 from brain_daemon.policy.evidence import History, Tally, summed
@@ -73,12 +73,18 @@ class Experience:
 
 
 class Routes:
-    """The choices of one contender."""
+    """The choices of one contender. `furthest` is how far a person's answer may let a task go; None: as far as its own `on_limit`."""
 
     def __init__(
-        self, worlds: Sequence[World], table: RoutingTable, contender: Contender, experience: Experience
+        self,
+        worlds: Sequence[World],
+        table: RoutingTable,
+        contender: Contender,
+        experience: Experience,
+        furthest: OnLimit | None = None,
     ) -> None:
         self._contender = contender
+        self._furthest = contender.on_limit if furthest is None else furthest
         self._experience = experience
         self._table = _table(table, contender)
         self._specs = [_flat(one.spec) if contender.flat else one.spec for one in worlds]
@@ -136,7 +142,9 @@ class Routes:
             learn=self._contender.learn,
         )
         # What admission never reaches needs no draw.
-        return found if isinstance(found, Nobody) else self.remaining(found, ()) or found
+        if isinstance(found, Nobody):
+            return found
+        return replace(found, ranked=tuple(within_reach(found, on_limit=self._furthest)))
 
 
 def _table(table: RoutingTable, contender: Contender) -> RoutingTable:

@@ -1,7 +1,8 @@
 """The queue as a graph: who waits for whom, in which levels it can run, and which circles and unknown names keep it from running.
 
 A level holds tasks that wait for nothing outside the levels before it, by priority, then age, then id. Tasks in a circle,
-tasks that wait for one, and tasks that wait for an id nobody has stand in no level. Pure.
+tasks that wait for one, and tasks that wait for an id nobody has stand in no level. A note of the pool is there for whoever takes a
+handoff from it. Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.readiness import find_cycles, order_key
 
-_ENDED_WELL = "completed"
+_ENDED_WELL = ("completed", "note")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Graph:
 
 
 def graph_of(nodes: Iterable[Node], ended: Mapping[str, str]) -> Graph:
-    """The graph of the tasks that have not ended; `ended` gives the states of others by casefolded id."""
+    """The graph of the tasks that have not ended; `ended` gives the states of others by casefolded id, `note` for a text of the pool."""
     kept = tuple(nodes)
     names = {node.task.id.casefold(): node.task.id for node in kept}
     awaited = {name.casefold(): name for node in kept for name in node.task.waits_for}
@@ -50,21 +51,28 @@ def graph_of(nodes: Iterable[Node], ended: Mapping[str, str]) -> Graph:
         nodes=kept,
         ended=tuple(sorted(over.items())),
         edges=tuple(edges),
-        levels=_levels(kept, {name.casefold() for name, state in over.items() if state == _ENDED_WELL}),
+        levels=_levels(kept, {name.casefold(): state in _ENDED_WELL for name, state in over.items()}),
         cycles=find_cycles(node.task for node in kept),
         unknown=tuple(sorted(name for key, name in awaited.items() if key not in names and key not in ended)),
     )
 
 
-def _levels(nodes: tuple[Node, ...], done: set[str]) -> tuple[tuple[str, ...], ...]:
+def _levels(nodes: tuple[Node, ...], over: dict[str, bool]) -> tuple[tuple[str, ...], ...]:
+    """`over` says of what has ended whether it has ended well: the others free only who runs after a failure."""
+    ended, done = set(over), {name for name, well in over.items() if well}
     left = sorted((node.task for node in nodes), key=lambda task: order_key(task, 0.0))
     levels: list[tuple[str, ...]] = []
     while True:
-        free = [task for task in left if all(name.casefold() in done for name in task.waits_for)]
+        free = [
+            task
+            for task in left
+            if {name.casefold() for name in task.waits_for} <= (ended if task.runs_after_failure else done)
+        ]
         if not free:
             return tuple(levels)
         levels.append(tuple(task.id for task in free))
         done |= {task.id.casefold() for task in free}
+        ended |= done
         left = [task for task in left if task.id.casefold() not in done]
 
 

@@ -7,18 +7,21 @@ and what was started since then is never left out. Running attempts count with w
 A reset the client names goes before the declared one: a window ends when the vendor says. A report that fits no declared window
 (another length, or a bare refusal) is a quota of its own, in shares of 1, until its reset.
 
-Nothing fails here; a figure that cannot be (not a number, a limit of nothing) is taken as not told. Not promised: a clock that
-jumps forward looks like time gone by, and may give away one window's amount.
+A clock that was set forward (policy/clock.py) ends no window: each also counts as the clock as it was would have it, until it has ended
+by that one too. So a jump gives nothing away, whichever of the two clocks is right. What is not promised: days that a clock which
+stays wrong cuts elsewhere than the vendor does.
+
+Nothing fails here; a figure that cannot be (not a number, a limit of nothing) is taken as not told.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import chain
 
 from brain_daemon.model.interface import InterfaceSpec, Limits, Window
 from brain_daemon.model.quantities import parse_duration
+from brain_daemon.policy.clock import Jump
 from brain_daemon.policy.windows import (
     DAY_SECONDS,
     MONTH_SECONDS,
@@ -127,7 +130,8 @@ class Since:
 class Quota:
     """One quota as it stands at an instant, not yet counted.
 
-    The highest of the figures in `counted` holds. `resets_at` is epoch seconds; a sliding quota has `slides_seconds` instead.
+    The highest of the figures in `counted` holds. `resets_at` is epoch seconds; a sliding quota has `slides_seconds` instead. `jump`: the
+    first of `counted` is as the clock has it that was set forward then, so what was used before leaves it later by that much.
     """
 
     label: str
@@ -136,6 +140,7 @@ class Quota:
     counted: tuple[Since, ...]
     resets_at: float | None = None
     slides_seconds: float | None = None
+    jump: Jump | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,17 +195,21 @@ def windows_of(limits: Limits) -> tuple[Window, ...]:
     return (day, *limits.windows)
 
 
-def quotas_of(limits: Limits, reports: Mapping[str, Reported], now: float) -> tuple[Quota, ...]:
+def quotas_of(
+    limits: Limits, reports: Mapping[str, Reported], now: float, jumps: Sequence[Jump] = ()
+) -> tuple[Quota, ...]:
     """The quotas at `now` (epoch seconds): the declared ones in order, then those only the client speaks of.
 
-    `reports` maps the client's word for a window (`five_hour`, `5h`, `weekly`; empty for a bare refusal) to its last report.
+    `reports` maps the client's word for a window (`five_hour`, `5h`, `weekly`; empty for a bare refusal) to its last report. `jumps`
+    tell when the clock was set forward.
     """
-    windows = windows_of(limits)
-    lengths = {length_seconds(window) for window in windows}
-    own = {name: report for name, report in reports.items() if period_seconds(name) not in lengths}
-    declared = (_declared(window, _report_for(window, reports), now) for window in windows)
-    told = (_told(name, report, now) for name, report in sorted(own.items()))
-    return tuple(chain(declared, (quota for quota in told if quota is not None)))
+    found = _quotas_at(limits, reports, now)
+    for jump in jumps:
+        heard = {name: report for name, report in reports.items() if report.at <= jump.at}
+        for key, older in _quotas_at(limits, heard, now - jump.ahead_seconds).items():
+            if older.counted[0].at <= jump.at:
+                found[key] = _held(found.get(key), older, jump)
+    return tuple(found.values())
 
 
 def read(quotas: Iterable[Quota], counting: Counting) -> tuple[Reading, ...]:
@@ -229,6 +238,28 @@ def period_seconds(name: str) -> float | None:
         return parse_duration(name)
     except ValueError:
         return None
+
+
+def _quotas_at(limits: Limits, reports: Mapping[str, Reported], now: float) -> dict[int | str, Quota]:
+    """Those declared, by their place in the file, and those told, by the client's word."""
+    windows = windows_of(limits)
+    lengths = {length_seconds(window) for window in windows}
+    own = {name: report for name, report in reports.items() if period_seconds(name) not in lengths}
+    found: dict[int | str, Quota] = {
+        place: _declared(window, _report_for(window, reports), now) for place, window in enumerate(windows)
+    }
+    told = {name: _told(name, report, now) for name, report in sorted(own.items())}
+    return found | {name: quota for name, quota in told.items() if quota is not None}
+
+
+def _held(quota: Quota | None, older: Quota, jump: Jump) -> Quota:
+    """A quota, and the same by the clock as it was: both count. The window that began first says when there is less."""
+    resets_at = None if older.resets_at is None else older.resets_at + jump.ahead_seconds
+    by_the_older = replace(older, resets_at=resets_at, jump=jump)
+    if quota is None:
+        return by_the_older
+    first, other = (by_the_older, quota) if older.counted[0].at < quota.counted[0].at else (quota, older)
+    return replace(first, counted=(*first.counted, *other.counted))
 
 
 def _report_for(window: Window, reports: Mapping[str, Reported]) -> Reported | None:
@@ -304,8 +335,9 @@ def _read(quota: Quota, counting: Counting) -> Reading:
     oldest = counts[0].oldest
     if quota.slides_seconds is None or oldest is None:
         return Reading(quota=quota, used=used, resets_at=quota.resets_at)
+    late = quota.jump.ahead_seconds if quota.jump is not None and oldest <= quota.jump.at else 0.0
     # The second after it keeps a rounded float from waking the task while the oldest still counts.
-    return Reading(quota=quota, used=used, resets_at=oldest + quota.slides_seconds + _AFTER_SECONDS)
+    return Reading(quota=quota, used=used, resets_at=oldest + quota.slides_seconds + late + _AFTER_SECONDS)
 
 
 def _figures(reading: Reading) -> str:

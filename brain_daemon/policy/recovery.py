@@ -1,7 +1,8 @@
 """The crash table as code: what is found in active/ and in the journal, and the one repair that fits it.
 
 Each row of docs/architecture.md's table is one arm below and one test. Time proves nothing here: whether an attempt
-still runs is told by the lock, the tag or the cgroup its descendants hold, and comes in as `alive`.
+still runs is told by the lock or the tag its descendants hold, and comes in as `alive`. Not promised: a descendant that has
+let go of both is not found, and nothing else (no cgroup) would tell of it.
 """
 
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def repair(found: Found) -> Repair:
         case AttemptState.STARTING if found.alive:
             return AwaitEnd(restore=missing)
         case AttemptState.STARTING:
-            return Interrupt("the daemon ended while it ran", restore=missing)
+            return Interrupt("the daemon ended while it ran, and none of its processes is found", restore=missing)
         case AttemptState.ENDED | AttemptState.RECORDED | AttemptState.COMMITTED:
             return _after_an_end(found)
         case never:

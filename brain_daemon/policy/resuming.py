@@ -17,6 +17,7 @@ _GOES_ON = frozenset(
         FailureKind.QUOTA,
         FailureKind.RATE_LIMIT,
         FailureKind.TRANSIENT,
+        FailureKind.AUTH,
         FailureKind.ASKED,
         FailureKind.NOT_VERIFIED,
         FailureKind.SESSION_UNKNOWN,
@@ -31,6 +32,7 @@ _CHILDREN_AFRESH = (
     "left is in the folder you work in."
 )
 _CHECKED = "Your work was checked and did not pass. Correct it.\n\n{why}"
+_CHECKED_AFRESH = "An earlier attempt at this task was checked and did not pass. What it left is in the folder you work in: correct it.\n\n{why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,10 @@ def is_waiting(attempt: Attempt) -> bool:
     return isinstance(outcome, Failed) and outcome.kind is FailureKind.WAITING
 
 
+def _was_checked(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, Failed) and outcome.kind is FailureKind.NOT_VERIFIED
+
+
 def _said(attempt: Attempt) -> str:
     outcome = attempt.ended.outcome if attempt.ended else None
     match outcome:
@@ -116,8 +122,8 @@ def _resumed(last: Attempt, text: str) -> str:
         return f"The answer to your question:\n\n{last.answer}\n\nGo on with the task."
     if is_waiting(last):
         return _CHILDREN_RESUMED
-    if isinstance(outcome, Failed) and outcome.kind is FailureKind.NOT_VERIFIED:
-        return _CHECKED.format(why=outcome.message)
+    if _was_checked(outcome):
+        return _CHECKED.format(why=_said(last))
     return f"{_RESUMED.format(why=_said(last))}\n\nThe task, again:\n\n{text}"
 
 
@@ -128,6 +134,8 @@ def _afresh(last: Attempt, text: str, answers: Sequence[tuple[str, str | None]],
     notes = [f"You asked: {question}\n\nThe answer: {answer}" for question, answer in answers]
     if here and is_waiting(last):
         notes.append(_CHILDREN_AFRESH)
+    elif here and _was_checked(outcome):
+        notes.append(_CHECKED_AFRESH.format(why=_said(last)))
     elif here and not lost and not answers:
         notes = [_AFRESH.format(why=_said(last))]
     return "\n\n".join((text, "---", *notes)) if notes else text

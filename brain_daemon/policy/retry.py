@@ -6,7 +6,8 @@ try while attempts are left. *Final*: trying again cannot help. An interrupted a
 unasked only where that does no harm, or where its client goes on in the session it had.
 
 A limit that lasts, a question of the interface, and children it waits for park the task: it keeps its place, its workspace and
-its session.
+its session. A login that has expired sends it back to pending/, where the interface's circuit breaker holds it until somebody has
+logged in: what a person mends in a minute must not fail a night's tasks.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from brain_daemon.model.task import TaskSpec
 BLAMELESS_LIMIT = 12
 INLINE_WAIT_SECONDS = 60.0
 
+CHECK = "check"
+"""The type of a task that is to find out whether a login works (`brain interfaces check --live`): a refusal is its answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
@@ -41,7 +45,10 @@ class Finish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """Try again after `delay_seconds`: on the interface that just ended, or on the next of the remaining, which `name` is."""
+    """Try again after `delay_seconds`: on the interface that just ended, or on the next of the remaining, which `name` is.
+
+    The next without a name is for admission to say: the task goes back to pending/ and is held there until one of them has room.
+    """
 
     interface: Literal["same", "next"]
     why: str
@@ -72,12 +79,12 @@ class _Rule:
     """What a kind of failure allows.
 
     `same` says how long the same interface is worth another try where no other remains: never, while attempts are left, or for as
-    long as blameless failures are let pass.
+    long as blameless failures are let pass; `held` is as long, and nobody tries before admission lets it through.
     """
 
     blameless: bool
     next: bool
-    same: Literal["never", "attempts", "patience"]
+    same: Literal["never", "attempts", "patience", "held"]
     reason: Reason = Reason.TOOL_FAILED
 
 
@@ -85,7 +92,7 @@ _RULES: dict[FailureKind, _Rule] = {
     FailureKind.QUOTA: _Rule(blameless=True, next=True, same="patience"),
     FailureKind.RATE_LIMIT: _Rule(blameless=True, next=True, same="patience"),
     FailureKind.UNAVAILABLE: _Rule(blameless=True, next=True, same="patience"),
-    FailureKind.AUTH: _Rule(blameless=True, next=True, same="never", reason=Reason.AUTH),
+    FailureKind.AUTH: _Rule(blameless=True, next=True, same="held", reason=Reason.AUTH),
     FailureKind.CONTEXT_TOO_LONG: _Rule(blameless=True, next=True, same="never"),
     FailureKind.TRANSIENT: _Rule(blameless=False, next=True, same="attempts"),
     FailureKind.PERMANENT: _Rule(blameless=False, next=True, same="never"),
@@ -144,6 +151,8 @@ def after(
         case Failed() as failed:
             patient = blameless_so_far < BLAMELESS_LIMIT
             delay = delay_seconds(failed, blameless_so_far + 1, jitter, now=ended.finished_at)
+            if failed.kind is FailureKind.AUTH and task.type == CHECK:
+                return Finish(status=Status.FAILED, reason=Reason.AUTH, message=failed.message)
             step = _after_failure(failed, remaining, delay, left=left, patient=patient)
             return _parked(failed, step, delay, ended.finished_at)
         case never:
@@ -210,6 +219,8 @@ def _after_failure(
     message = f"{failed.kind}: {failed.message}"
     if remaining and rule.next and (patient if rule.blameless else left):
         return _to_next(remaining, message)
+    if rule.same == "held" and patient:
+        return Again(interface="next", why=message)
     if (rule.same == "patience" and patient) or (rule.same == "attempts" and left):
         return Again(interface="same", why=message, delay_seconds=delay)
     return Finish(status=Status.FAILED, reason=rule.reason, message=failed.message)

@@ -5,8 +5,8 @@ an attempt takes and whether it goes well. Each of these follows from the seed a
 contenders meet the same tasks with the same luck.
 
 Tasks that ask the same question stand in one line, first come first served, and admission looks at the head of a line only; what
-holds a head holds the line. Limits are as declared, and no interface is ever out. Nothing fails; a task nobody can do counts as
-`refused`, one that never found room as `waiting`.
+holds a head holds the line. Limits are as declared, the rules near their end are those of policy/simulated_limits.py, and no interface
+is ever out. Nothing fails; a task nobody can do counts as `refused`, one that never found room as `waiting`.
 """
 
 import heapq
@@ -20,14 +20,15 @@ from typing import assert_never
 
 from brain_daemon.model.outcome import Ended, Failed, FailureKind, Usage
 from brain_daemon.model.routing_table import RoutingTable
-from brain_daemon.model.task import Priority, TaskSpec
+from brain_daemon.model.task import OnLimit, Priority, TaskSpec
 from brain_daemon.policy import chance
-from brain_daemon.policy.admission import Hold, Slots, admit, within_reach
+from brain_daemon.policy.admission import Closed, Hold, Slots, admit, nothing_shut, within_reach
 from brain_daemon.policy.contending import Experience, Routes
 from brain_daemon.policy.pricing import price
 from brain_daemon.policy.retry import Again, after
 from brain_daemon.policy.routing import Choice, Nobody
 from brain_daemon.policy.scenario import CONTENDERS, LADDER, Arrival, Contender, Figures, InterfaceUse, World
+from brain_daemon.policy.simulated_limits import Rules, SimulatedLimits
 from brain_daemon.policy.virtual_quota import VirtualMeter, VirtualMeters, metered
 
 _URGENCY = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
@@ -45,9 +46,13 @@ def simulate(
     slots: int = 8,
     seed: int = 1,
     until_seconds: float = math.inf,
+    rules: Rules | None = None,
 ) -> Figures:
-    """Work through the arrivals. `slots` is the whole brain's number of attempts at once; nothing starts from `until_seconds` on."""
-    return _Simulation(worlds, table, contender, slots, seed).run(arrivals, until_seconds)
+    """Work through the arrivals. `slots` is the whole brain's number of attempts at once; nothing starts from `until_seconds` on.
+
+    `rules` None: every quota is used to its end, and nobody is asked.
+    """
+    return _Simulation(worlds, table, contender, slots, seed, rules).run(arrivals, until_seconds)
 
 
 def compare(
@@ -59,10 +64,11 @@ def compare(
     slots: int = 8,
     seed: int = 1,
     until_seconds: float = math.inf,
+    rules: Rules | None = None,
 ) -> tuple[Figures, ...]:
     """The same arrivals for each contender, side by side."""
     return tuple(
-        simulate(arrivals, worlds, table, one, slots=slots, seed=seed, until_seconds=until_seconds)
+        simulate(arrivals, worlds, table, one, slots=slots, seed=seed, until_seconds=until_seconds, rules=rules)
         for one in contenders
     )
 
@@ -121,12 +127,19 @@ class _Simulation:
     """One contender's run: the virtual clock, the lines, and who is busy."""
 
     def __init__(
-        self, worlds: Sequence[World], table: RoutingTable, contender: Contender, slots: int, seed: int
+        self,
+        worlds: Sequence[World],
+        table: RoutingTable,
+        contender: Contender,
+        slots: int,
+        seed: int,
+        rules: Rules | None,
     ) -> None:
         self.worlds = {one.spec.name: one for one in worlds}
         self.contender = contender
         self.seen = Experience(self.worlds)
-        self.routes = Routes(worlds, table, contender, self.seen)
+        self.furthest = OnLimit.FALLBACK if rules is not None and rules.may_pay else contender.on_limit
+        self.routes = Routes(worlds, table, contender, self.seen, self.furthest)
         self.seed = seed
         self.free = slots
         self.running: dict[str, int] = dict.fromkeys(self.worlds, 0)
@@ -134,6 +147,7 @@ class _Simulation:
             name: VirtualMeter(one.spec.limits) for name, one in self.worlds.items() if metered(one.spec.limits)
         }
         self.used = VirtualMeters(self.meters)
+        self.limits = None if rules is None else _limits(rules, worlds, self.meters)
         self.sharing = _sharing(worlds)
         self.lines: dict[_Question, _Line] = {}
         self.ready: list[tuple[tuple[int, float, str], int, _Line]] = []
@@ -239,6 +253,7 @@ class _Simulation:
             now=now,
             used=self.used,
             on_limit=self.contender.on_limit,
+            closed=self.closed(head.arrival, now),
         )
         if isinstance(answer, Hold):
             self.hold(line, choice, answer)
@@ -247,9 +262,14 @@ class _Simulation:
         self.begin(head, line, choice, answer.name, now)
         self.wake(line)
 
+    def closed(self, arrival: Arrival, now: float) -> Closed:
+        """What keeps this task from an interface with a free slot."""
+        limits = self.limits
+        return nothing_shut if limits is None else lambda ranked: limits.shut(arrival, ranked, now)
+
     def hold(self, line: _Line, choice: Choice, answer: Hold) -> None:
         """The line waits for a slot of one of its interfaces or for an instant, whichever comes first."""
-        line.reach = frozenset(one.name for one in within_reach(choice, on_limit=self.contender.on_limit))
+        line.reach = frozenset(one.name for one in within_reach(choice, on_limit=self.furthest))
         for name in line.reach:
             self.blocked[name].add(line.key)
         if answer.until is not None and answer.until != line.wakes_at:
@@ -345,6 +365,11 @@ class _Simulation:
             busy_seconds=seen.busy_seconds,
             windows=() if meter is None else meter.uses(self.first, self.last),
         )
+
+
+def _limits(rules: Rules, worlds: Sequence[World], meters: Mapping[str, VirtualMeter]) -> SimulatedLimits:
+    usual = {one.spec.name: one.usd for one in worlds if one.usd is not None}
+    return SimulatedLimits(rules, {one.spec.name: one.spec for one in worlds}, meters, usual)
 
 
 def _sharing(worlds: Sequence[World]) -> Mapping[str, tuple[str, ...]]:

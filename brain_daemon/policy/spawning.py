@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from brain_daemon.model.quantities import dollars
 from brain_daemon.model.task import OnLimit, Permissions, TaskSpec
 from brain_daemon.policy.eligibility import WIDTH, listing
 
@@ -105,7 +106,7 @@ def _beyond_budget(parent: Parent, child: TaskSpec) -> str | None:
     if parent.left_usd is None:
         return None
     if child.budget_usd is not None and child.budget_usd > parent.left_usd:
-        return f"it asks for ${child.budget_usd:f}, and its parent has ${parent.left_usd:f} left"
+        return f"it asks for {dollars(child.budget_usd)}, and its parent has {dollars(parent.left_usd)} left"
     if parent.left_usd <= _ZERO:
         return "its parent has nothing left of its budget"
     return None

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from brain_daemon.model.interface import Limits, Window
 from brain_daemon.policy.admission import Spent, Used
+from brain_daemon.policy.quotas import Quota, Reading, Use
 from brain_daemon.policy.windows import Rule, Sliding, length_seconds, rule_of, span
 
 _MINUTE_SECONDS = 60.0
@@ -48,10 +49,27 @@ class _Counter:
 
     def spent(self, now: float) -> Spent:
         self.turn(now)
+        return Spent(amount=self.amount, resets_at=self.resets_at)
+
+    @property
+    def resets_at(self) -> float | None:
+        """When it is less used, or not at all."""
         if isinstance(self.rule, Sliding):
-            reset = self.events[0][0] + self.rule.seconds if self.events else None
-            return Spent(amount=self.amount, resets_at=reset)
-        return Spent(amount=self.amount, resets_at=self.ends_at)
+            return self.events[0][0] + self.rule.seconds if self.events else None
+        return self.ends_at
+
+    def reading(self, now: float) -> Reading:
+        self.turn(now)
+        window = self.window
+        quota = Quota(
+            label=f"{window.amount} {window.unit} per {window.per}",
+            unit=window.unit,
+            amount=window.amount,
+            counted=(),
+            resets_at=self.ends_at,
+            slides_seconds=self.rule.seconds if isinstance(self.rule, Sliding) else None,
+        )
+        return Reading(quota=quota, used=self.amount, resets_at=self.resets_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +96,7 @@ class VirtualMeter:
         day = limits.messages_per_day
         self._day = None if day is None else _counter(_per_day(day))
         self._windows = tuple(map(_counter, limits.windows))
+        self._counters = (*((self._day,) if self._day is not None else ()), *self._windows)
         self._by_minute = limits.requests_per_minute is not None or limits.tokens_per_minute is not None
         self._minute: deque[tuple[float, int]] = deque()
         self._minute_tokens = 0
@@ -106,10 +125,21 @@ class VirtualMeter:
             windows=tuple(counter.spent(now) for counter in self._windows),
         )
 
+    def readings(self, now: float) -> tuple[Reading, ...]:
+        """Its quotas as policy/quotas.py has them."""
+        return tuple(counter.reading(now) for counter in self._counters)
+
+    def passes(self, now: float, need: Use, share: Decimal) -> bool:
+        """Whether so much more would use up this share of any quota, or more."""
+        for counter in self._counters:
+            counter.turn(now)
+            if counter.amount + need.of(counter.window.unit) >= counter.window.amount * share:
+                return True
+        return False
+
     def uses(self, first: float, last: float) -> tuple[WindowUse, ...]:
         """How far each window was used by a simulation that went from `first` to `last`."""
-        counters = (*((self._day,) if self._day is not None else ()), *self._windows)
-        return tuple(_use(counter, _times(counter, first, last)) for counter in counters)
+        return tuple(_use(counter, _times(counter, first, last)) for counter in self._counters)
 
 
 class VirtualMeters(Mapping[str, Used]):

@@ -17,12 +17,13 @@ _Entry = TypeVar("_Entry")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveTask:
-    """A task being worked on since `since` (epoch seconds), by an interface or a claimant."""
+    """A task being worked on since `since` (epoch seconds), by an interface or a claimant. `note` is one more sentence on it."""
 
     task_id: str
     title: str
     interface: str
     since: float
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class HeldTask:
     title: str
     why: str
     until: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class NextTask:
     title: str
     priority: str
     task_type: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +117,21 @@ def _task(task_id: str, title: str) -> str:
 
 def _active(task: ActiveTask, now: float) -> str:
     elapsed = duration(max(round(now - task.since), 0)) if now - task.since >= 1 else "less than a second"
-    return f"{_task(task.task_id, task.title)}: {markdown(task.interface)}, for {elapsed} (since {utc(task.since)})"
+    since = f"for {elapsed} (since {utc(task.since)})"
+    return f"{_task(task.task_id, task.title)}: {markdown(task.interface)}, {since}{_noted(task.note)}"
 
 
 def _held(task: HeldTask) -> str:
     until = f", until {utc(task.until)}" if task.until is not None else ""
-    return f"{_task(task.task_id, task.title)}: {markdown(task.why, 300)}{until}"
+    return f"{_task(task.task_id, task.title)}: {markdown(task.why, 300)}{until}{_noted(task.note)}"
 
 
 def _next(task: NextTask) -> str:
-    return f"{_task(task.task_id, task.title)} ({task.priority}, {markdown(task.task_type)})"
+    return f"{_task(task.task_id, task.title)} ({task.priority}, {markdown(task.task_type)}){_noted(task.note)}"
+
+
+def _noted(note: str) -> str:
+    return f"; {markdown(note, 300)}" if note else ""
 
 
 def _done(done: DoneToday) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.outcome import Reason
 from brain_daemon.record.ledger import Totals, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A task of the chain as it stands: pending, held, active, parked, completed or failed."""
+    """A task of the chain as it stands: pending, held, active, parked, waiting (for its children), completed or failed."""
 
     task_id: str
     state: str
@@ -23,7 +24,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One task of a chain. `attempts`, `seconds` and `totals` count all its attempts; `interface` is that of the last one."""
+    """One task of a chain. `seconds` and `totals` count all its rows, `attempts` those that were started; `interface` is that of the
+    last one."""
 
     task_id: str
     state: str
@@ -87,10 +89,15 @@ def _link(name: str, depth: int, parent: str | None, member: Member | None, rows
         depth=depth,
         interface=last.interface if last else None,
         reason=last.reason.value if last and last.reason and state == "failed" else None,
-        attempts=len({row.attempt_id for row in rows}),
+        attempts=len({row.attempt_id for row in rows if _was_started(row)}),
         seconds=sum(row.duration_seconds or 0.0 for row in rows),
         totals=total(rows),
     )
+
+
+def _was_started(row: CostRow) -> bool:
+    """Not so of a task that ended because of another one, or was cancelled while it waited: it has a row, and no attempt was made."""
+    return bool(row.duration_seconds) or (row.interface is not None and row.reason is not Reason.CANCELLED)
 
 
 def _walk(parents: Mapping[str, str | None]) -> Iterator[tuple[str, int]]:

@@ -33,6 +33,7 @@ from brain_daemon.record.usage import FINDINGS, NO_FINDING, Finding, InterfaceUs
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal, TaskRecord
 from brain_daemon.store.layout import Layout
+from brain_daemon.store.offspring import offspring_of
 from brain_daemon.store.reading import read_regular
 
 _MAX_EDIT_BYTES = 4 << 20
@@ -233,7 +234,10 @@ class Filing:
         secret = self._is_secret(attempt)
         if secret:
             warnings.append(KEPT_OUT)
-        what = part(attempt, task, [one for one in earlier if one.number < attempt.number], list(kept), warnings)
+        spawned = offspring_of(self._journal, attempt.task_id)
+        children = [str(one.task_id) for one in spawned.accepted] if spawned else []
+        before = [one for one in earlier if one.number < attempt.number]
+        what = part(attempt, task, before, list(kept), warnings, children)
         if not attempt.sha256:
             return self._move_unread(attempt, what, folder)
         documents = self._documents(attempt, what, beside, kept)
@@ -496,15 +500,18 @@ def _usage_of(
 ) -> InterfaceUsage:
     messages, requests, tokens = used or (0, 0, 0)
     limit = state.spec.limits.messages_per_day
+    own = None if limit is None else max(0, limit - messages)
+    fullest = found.fullest
     return InterfaceUsage(
         name=state.spec.name,
         messages_today=messages,
         requests_today=requests,
         tokens_today=tokens,
-        limit_remaining=None if limit is None else max(0, limit - messages),
+        limit_remaining=own if found.messages_left is None else found.messages_left,
+        quota_remaining=None if fullest is None else fullest.left,
         last_error=last_errors.get(state.spec.name),
         status="available" if not state.why_not else f"offline: {state.why_not}",
         breaker=found.breaker,
-        quota_used=None if found.fullest is None else found.fullest.share,
-        quota_resets_at=None if found.fullest is None else found.fullest.resets_at,
+        quota_used=None if fullest is None else fullest.share,
+        quota_resets_at=None if fullest is None else fullest.resets_at,
     )

@@ -11,7 +11,7 @@ skipped, since a ledger may be too high but never too low. What append returns r
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -191,6 +191,21 @@ def total(rows: Iterable[CostRow]) -> Totals:
     for row in _once(rows):
         sums = sums.plus(row)
     return sums
+
+
+def chains_of(rows: Iterable[CostRow]) -> frozenset[str]:
+    """The chains that rows name."""
+    return frozenset(row.chain_id for row in rows if row.chain_id is not None)
+
+
+def with_roots(rows: Iterable[CostRow], chains: Collection[str]) -> Iterator[CostRow]:
+    """The rows, in which a task that one of `chains` is called after belongs to that chain.
+
+    When its attempts were written down nobody knew of the tasks that would follow it, so its own rows name no chain.
+    """
+    for row in rows:
+        is_root = row.chain_id is None and row.task_id in chains
+        yield replace(row, chain_id=row.task_id) if is_root else row
 
 
 def group(rows: Iterable[CostRow], by: GroupBy) -> dict[str | None, Totals]:

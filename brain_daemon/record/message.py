@@ -1,12 +1,16 @@
 """The commit message of an outcome: a subject to skim, a few lines to understand, trailers for programs.
 
-The trailers are the last paragraph, always the same nine keys in the same order, with Reason and Origin where there
-is one; `unknown` is a figure nobody told, `-` something the attempt does not have. `git interpret-trailers --parse` and
+The trailers are the last paragraph, always the same nine keys in the same order; Reason, Parent-Id with Depth, Origin where there
+is one, and what earlier attempts took that had no commit of their own (Earlier-*), so that git alone adds up to the ledger.
+`unknown` is a figure nobody told, `-` something the attempt does not have. `git interpret-trailers --parse` and
 `git log --format='%(trailers:key=Cost-USD,valueonly)'` read them.
 
 Who must agree: recovery looks for `Attempt-Id:` in the branch. Text from outside stands on one line behind a label of
 ours, so it begins no line: it can forge no trailer, divider (`---`) or comment, and opens no paragraph. Pure; nothing fails.
 """
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.cost_row import CostRow, plain_decimal
@@ -28,15 +32,20 @@ def commit_message(
     warnings: tuple[str, ...] = (),
     origin: str | None = None,
     after_seconds: float | None = None,
+    depth: int = 0,
+    earlier: Sequence[CostRow] = (),
 ) -> bytes:
     """The message, UTF-8 with a final line feed.
 
     `why` is the router's reason for the interface, `error` what failed (its first line is used), `origin` where the
-    task came from, `after_seconds` the deadline that passed where the reason is timed_out.
+    task came from, `after_seconds` the deadline that passed where the reason is timed_out, `depth` how many parents are above it,
+    `earlier` the rows of the task's attempts that were tried again and so have no commit of their own.
     """
     body = _body(row, why, error, warnings)
     subject = commit_subject(row, title, after_seconds)
-    return "\n".join((subject, "", *body, *([""] if body else []), *_trailers(row, origin), "")).encode()
+    return "\n".join(
+        (subject, "", *body, *([""] if body else []), *_trailers(row, origin, depth, earlier), "")
+    ).encode()
 
 
 def commit_subject(row: CostRow, title: str, after_seconds: float | None = None) -> str:
@@ -89,8 +98,7 @@ def _paid(row: CostRow) -> str:
     return words if row.cost_basis in {CostBasis.UNKNOWN, CostBasis.FREE} else f"{words} ({row.cost_basis.value})"
 
 
-def _trailers(row: CostRow, origin: str | None) -> list[str]:
-    usd = "unknown" if row.cost_usd is None else plain_decimal(row.cost_usd)
+def _trailers(row: CostRow, origin: str | None, depth: int, earlier: Sequence[CostRow]) -> list[str]:
     pairs = [
         ("Task-Id", row.task_id),
         ("Attempt-Id", row.attempt_id),
@@ -99,9 +107,34 @@ def _trailers(row: CostRow, origin: str | None) -> list[str]:
         ("Interface", row.interface or "-"),
         ("Model", row.model or "-"),
         ("Chain-Id", row.chain_id or "-"),
+        *([("Parent-Id", row.parent_id), ("Depth", str(max(depth, 1)))] if row.parent_id else []),
         ("Tokens-In", _told(row.input_tokens)),
         ("Tokens-Out", _told(row.output_tokens)),
-        ("Cost-USD", usd),
+        ("Cost-USD", _usd(row.cost_usd)),
+        *_earlier(earlier),
         *([("Origin", origin)] if origin else []),
     ]
     return [f"{key}: {clean_line(value) or '-'}" for key, value in pairs]
+
+
+def _earlier(rows: Sequence[CostRow]) -> list[tuple[str, str]]:
+    """What they took together; what is unknown of some of them is in no sum, and they are counted."""
+    if not rows:
+        return []
+    known = [row.cost_usd for row in rows if row.cost_usd is not None]
+    pairs = [
+        ("Earlier-Attempts", str(len(rows))),
+        ("Earlier-Tokens-In", _told(_sum(row.input_tokens for row in rows))),
+        ("Earlier-Tokens-Out", _told(_sum(row.output_tokens for row in rows))),
+        ("Earlier-Cost-USD", _usd(sum(known, Decimal(0)) if known else None)),
+    ]
+    return [*pairs, ("Earlier-Unknown-Costs", str(len(rows) - len(known)))] if len(known) < len(rows) else pairs
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    told = [count for count in counts if count is not None]
+    return sum(told) if told else None
+
+
+def _usd(usd: Decimal | None) -> str:
+    return "unknown" if usd is None else plain_decimal(usd)

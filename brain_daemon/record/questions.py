@@ -328,8 +328,9 @@ def append_answered(existing: bytes, answers: Sequence[Answer]) -> bytes:
     """prompts/answered.md (b"" for a new file) with each answer it does not hold yet, at its end."""
     data = existing or _ANSWERED_HEAD
     for answer in answers:
-        heading = f"\n## {answer.question.id}".encode()
-        if heading + b"\n" in data or heading + b"\r\n" in data:
+        # What is asked again under its old id, such as a quota in its next window, has another time.
+        asked = f"\n## {answer.question.id}\n\n{_about(answer.question)}\n".encode()
+        if asked in data or asked.replace(b"\n", b"\r\n") in data:
             continue
         data += (b"" if data.endswith(b"\n") else b"\n") + _answered(answer).encode()
     return data

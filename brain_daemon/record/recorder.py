@@ -11,8 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
+from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import GitError, StorageError, Transient, UserError
 from brain_daemon.model.outcome import Status, TimedOut
 from brain_daemon.model.redaction import Redactor
@@ -270,7 +272,9 @@ class Recorder:
         suspects = [key for key, one in filed.items() if one.suspect]
         found = self._committer.find(suspects, None) if suspects else set()
         plans = [
-            _plan(one) for key, one in filed.items() if key not in found and one.attempt.decision is Decision.FINISH
+            _plan(one, self._earlier(one))
+            for key, one in filed.items()
+            if key not in found and one.attempt.decision is Decision.FINISH
         ]
         if not plans:
             self._outbox.give_back({}, wholes)
@@ -282,12 +286,26 @@ class Recorder:
             return answer
         return dict(zip((plan.key for plan in plans), answer.shas, strict=True))
 
+    def _earlier(self, one: Filed) -> list[CostRow]:
+        """The ledger's rows of the tries that this outcome's commit stands for as well: none of them ended the task."""
+        if one.attempt.number == 1:
+            return []
+        before = [
+            other for other in self._journal.attempts_of(one.attempt.task_id) if other.number < one.attempt.number
+        ]
+        tries = {
+            other.attempt_id
+            for other in takewhile(lambda other: other.decision is not Decision.FINISH, reversed(before))
+        }
+        rows = map(CostRow.from_values, self._journal.rows_of(one.attempt.task_id))
+        return [row for row in rows if row.attempt_id in tries]
+
 
 def _whole_changes(wholes: Mapping[str, bytes]) -> tuple[Change, ...]:
     return tuple(Change(path=path, content=data) for path, data in wholes.items())
 
 
-def _plan(one: Filed) -> CommitPlan:
+def _plan(one: Filed, earlier: Sequence[CostRow]) -> CommitPlan:
     attempt, ended = one.attempt, one.attempt.ended
     assert ended is not None
     message = commit_message(
@@ -298,5 +316,7 @@ def _plan(one: Filed) -> CommitPlan:
         warnings=ended.warnings,
         origin=attempt.origin,
         after_seconds=ended.outcome.after_seconds if isinstance(ended.outcome, TimedOut) else None,
+        depth=attempt.lineage.depth,
+        earlier=earlier,
     )
     return CommitPlan(key=attempt.attempt_id, message=message.decode(), changes=one.changes, when=ended.finished_at)

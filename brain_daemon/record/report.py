@@ -37,17 +37,25 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowShare:
-    """One quota window of an interface over the period, in its own unit: how much of it was used, and how much offered."""
+    """One quota window of an interface over the period, in its own unit: how much of it was used, and how much offered.
+
+    `counted` is what is counted of the use: of each single window no more than it offered; None: all of it. `weight` is how many of
+    them were offered, at most one: a window that has just begun says little. Interfaces of one `account` use the same windows.
+    """
 
     interface: str
     window: str
     used: Decimal
     offered: Decimal
+    counted: Decimal | None = None
+    weight: float = 1.0
+    account: str = ""
 
     @property
     def share(self) -> float | None:
-        """Used of offered; None where nothing was offered."""
-        return float(self.used / self.offered) if self.offered else None
+        """Used of offered, 0 to 1; None where nothing was offered."""
+        counted = self.used if self.counted is None else self.counted
+        return min(1.0, float(counted / self.offered)) if self.offered else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +248,11 @@ def _ended(rows: Iterable[CostRow]) -> list[CostRow]:
 
 
 def _quota(period: Period) -> float | None:
-    """The mean over the windows: their units differ, so their amounts cannot be added."""
-    return _mean([one.share for one in period.windows if one.share is not None])
+    """The mean of the shares by weight, each window of an account once: their units differ, so amounts cannot be added."""
+    once = {(one.account or one.interface, one.window): one for one in period.windows}
+    shares = [(one.share, one.weight) for one in once.values() if one.share is not None]
+    weight = sum(weight for _, weight in shares)
+    return sum(share * weight for share, weight in shares) / weight if weight else None
 
 
 def _overheads(period: Period) -> list[float]:

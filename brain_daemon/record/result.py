@@ -77,9 +77,15 @@ def cost_row(attempt: Attempt, task: TaskSpec | None, account: str | None) -> Co
 
 
 def part(
-    attempt: Attempt, task: TaskSpec | None, earlier: Sequence[Attempt], files: Sequence[str], warnings: Sequence[str]
+    attempt: Attempt,
+    task: TaskSpec | None,
+    earlier: Sequence[Attempt],
+    files: Sequence[str],
+    warnings: Sequence[str],
+    children: Sequence[str] = (),
 ) -> Part:
-    """The part of a task's final attempt; `earlier` are its attempts before, `files` what was kept beside it."""
+    """The part of a task's final attempt; `earlier` are its attempts before, `files` what was kept beside it, `children` the tasks
+    it has spawned: others that come to hang below it are not known yet."""
     ended = _ended(attempt)
     values: dict[str, Any] = {
         "status": (attempt.status or Status.FAILED).value,
@@ -100,6 +106,7 @@ def part(
         "name": attempt.name if attempt.name != f"{attempt.task_id}.md" else None,
         "chain": attempt.lineage.chain or (task.chain if task else None),
         "parent": attempt.lineage.parent or (task.parent if task else None),
+        "children": list(children),
         "depth": attempt.lineage.depth or None,
         "session": attempt.lineage.session or (task.session if task else None),
         "files": list(files),
@@ -152,10 +159,18 @@ def _usage(usage: Usage) -> Mapping[str, Any]:
 def _earlier(attempt: Attempt) -> Mapping[str, Any]:
     values: dict[str, Any] = {"attempt": attempt.number, "interface": attempt.interface, "ended": "released"}
     if attempt.ended is not None:
-        values["ended"] = outcome_word(attempt.ended.outcome)
+        values["ended"] = ended_word(attempt.ended.outcome)
         values["why"] = clean_line(outcome_message(attempt.ended.outcome), 300) or None
         values["cost_usd"] = attempt.ended.cost.usd
     return {key: value for key, value in values.items() if value is not None}
+
+
+def ended_word(outcome: Outcome) -> str:
+    """How an attempt ended, for people: one that ended in order to wait for its children or for an answer has not failed."""
+    kind = outcome.kind if isinstance(outcome, Failed) else None
+    if kind is FailureKind.WAITING:
+        return "waited"
+    return "asked" if kind is FailureKind.ASKED else outcome_word(outcome)
 
 
 def outcome_message(outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ The front matter is for programs (any YAML reader gives whole numbers as whole n
         quota_resets_at: "2026-11-20T22:00:00Z"
 
 `quota_used` is the share of its account's fullest quota, with what other brains and the client itself have told; the daemon finds it
-at each look at the folders and keeps it in the journal (`FINDINGS`), where `brain usage` reads it too.
+at each look at the folders and at each end, and keeps it in the journal (`FINDINGS`). `brain usage` reads the accounts themselves.
 
 Written by the daemon as a whole, interfaces by name; the same view gives the same bytes. Reading is for people's tools
 and for tests: the daemon counts from the ledger. Failures: a file whose front matter cannot be read is `Malformed`.
@@ -56,21 +56,29 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaUse:
-    """One quota of an interface's account: its name in words, the share used, when it has room again (epoch seconds)."""
+    """One quota of an interface's account: its name in words, the share used, when it has room again (epoch seconds).
+
+    `left` is what is left of it in its unit, in whole ones; None where only a share is known.
+    """
 
     quota: str
     share: float
     resets_at: float | None = None
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What the daemon last found of an interface; `slots` is None where it bears as many as it declares."""
+    """What the daemon last found of an interface; `slots` is None where it bears as many as it declares.
+
+    `messages_left` is what its account has left of its messages a day, None where there is no such limit.
+    """
 
     breaker: str = "closed"
     why: str = ""
     quotas: tuple[QuotaUse, ...] = ()
     slots: int | None = None
+    messages_left: int | None = None
 
     @property
     def fullest(self) -> QuotaUse | None:
@@ -136,7 +144,7 @@ def findings_to(findings: Mapping[str, Finding]) -> str:
     """The findings as text for the journal; equal findings, equal text."""
     return json.dumps(
         {
-            name: [one.breaker, one.why, one.slots, [[q.quota, round(q.share, 4), q.resets_at] for q in one.quotas]]
+            name: [one.breaker, one.why, one.slots, [_quota_to(use) for use in one.quotas], one.messages_left]
             for name, one in sorted(findings.items())
         }
     )
@@ -150,12 +158,19 @@ def findings_from(text: str | None) -> dict[str, Finding]:
                 breaker=breaker,
                 why=why,
                 slots=slots,
-                quotas=tuple(QuotaUse(quota=q, share=float(share), resets_at=at) for q, share, at in quotas),
+                quotas=tuple(
+                    QuotaUse(quota=q, share=float(share), resets_at=at, left=left) for q, share, at, left in quotas
+                ),
+                messages_left=messages_left,
             )
-            for name, (breaker, why, slots, quotas) in json.loads(text or "{}").items()
+            for name, (breaker, why, slots, quotas, messages_left) in json.loads(text or "{}").items()
         }
     except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _quota_to(use: QuotaUse) -> list[Any]:
+    return [use.quota, round(use.share, 4), use.resets_at, use.left]
 
 
 def _values(told: dict[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,21 @@
 """How figures, instants and names are spelt in what people read: the same in commits, logs, tables and questions. Pure."""
 
+import math
 import re
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from brain_daemon.model.cleaning import clean_line
-from brain_daemon.model.cost_row import plain_decimal
 from brain_daemon.model.outcome import CostBasis
+from brain_daemon.model.quantities import dollars
+
+__all__ = ["code", "cost", "dollars", "duration", "markdown", "until_words", "utc", "yaml_text"]
 
 _PLAIN_SCALAR = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _NEEDS_ESCAPE = re.compile(r'["\\]|[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]')
 _MARKDOWN = re.compile(r"[\\`\[\]<|]")
 _TICKS = re.compile(r"`+")
-_CENT = Decimal("0.01")
 
 
 def utc(epoch_seconds: float) -> str:
@@ -35,15 +37,12 @@ def duration(seconds: float) -> str:
     return _two(whole, 86400, "d", 3600, "h")
 
 
-def dollars(usd: Decimal) -> str:
-    """An amount for eyes: cents at least, and below ten cents two digits that count; `$0` is none at all."""
-    if not usd:
-        return "$0"
-    if usd >= _CENT * 10:
-        return f"${usd.quantize(_CENT, ROUND_HALF_UP):f}"
-    two_digits = plain_decimal(usd.quantize(Decimal(1).scaleb(usd.adjusted() - 1), ROUND_HALF_UP)).rstrip("0")
-    whole, _, fraction = two_digits.partition(".")
-    return f"${whole}.{fraction:0<2}"
+def until_words(until: float | None, now: float) -> str:
+    """Until when, and how far off that is: `, until 2026-11-20T20:15:04Z, in 12 s`; nothing where nobody knows."""
+    if until is None:
+        return ""
+    seconds = math.ceil(until - now)
+    return f", until {utc(until)}" + (f", in {duration(seconds)}" if seconds > 0 else "")
 
 
 def cost(usd: Decimal | None, basis: CostBasis) -> str:

@@ -6,14 +6,14 @@ aside for the task, the breaker, the room in the rate and its line, and the room
 A process that dies in between has at most reserved in its account what it was not told: counts may be too high, never too low.
 
 A request has an id; asked again under it, it is answered from its grant and nothing is taken twice. What is granted for a task counts
-for its budgets from then on. Without a task only rate, breaker and quotas are looked at, and it counts as one message of its own.
+for its budgets from then on. Without a task it is one message of its own, under the budgets of the day, the month and the interface.
 
 Failures: Refused where the task or the interface forbids it, UserError where the call is wrong; StorageError as the databases raise it.
 """
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -28,7 +28,7 @@ from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.asking import AskFirst, Proceed
 from brain_daemon.policy.buckets import Account, Later
-from brain_daemon.policy.budgets import Estimate, PriceUnknown, Stopped, UnknownPrice
+from brain_daemon.policy.budgets import Budget, Estimate, PriceUnknown, Scope, Stopped, UnknownPrice
 from brain_daemon.policy.quotas import Use, concerned
 from brain_daemon.service import inquiries
 from brain_daemon.service.actions import settle
@@ -45,6 +45,9 @@ from brain_daemon.store.rates import Grant
 from brain_daemon.store.tokens import VARIABLE, is_token_of
 
 _NOBODY_KNOWS_SECONDS = 60.0
+_NO_TASK = TaskSpec(id="", explicit_id=False, title="", text="", sha256="", size_bytes=0, name="")
+_WITHOUT_A_TASK = frozenset({Scope.DAY, Scope.MONTH, Scope.INTERFACE})
+"""The budgets that somebody falls under who asks for no task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +121,14 @@ class _Window:
         self._limiter = RateLimiter(brain, who=f"request {wanted.request_id}")
         self._questions = NearLimit(journal, silence_of(config))
         self._breakers = Breakers(journal)
-        self._spending = Spending(
-            journal, config.budgets, UnknownPrice(config.unknown_price), acquired=self._limiter.acquired
-        )
         self._task = _task(attempt)
+        self._spending = Spending(
+            journal,
+            _budgets(config.budgets, self._task),
+            UnknownPrice(config.unknown_price),
+            acquired=self._limiter.acquired,
+            unattended=self._limiter.unattended,
+        )
         self._usd = _price(spec, wanted.tokens)
         _refuse(self._task, spec, wanted, brain)
         self._quotas.look(books=self._quotas.is_new)
@@ -179,16 +186,14 @@ class _Window:
         return self._over_quota(now) or Granted()
 
     def _over_budget(self) -> Answer | None:
-        if self._task is None:
-            return None
-        task = self._releases.applied(self._task)
+        task = _NO_TASK if self._task is None else self._releases.applied(self._task)
         verdict = self._spending.verdict(
             task,
             self._spec,
             Estimate(usd=self._usd, tokens=self._wanted.tokens),
             streams=False,
             asks=inquiries.price_answer(self._brain.journal, self._spec.name) != "allow",
-            own_only=self._releases.of(task.id).budget,
+            own_only=self._task is not None and self._releases.of(task.id).budget,
         )
         match verdict:
             case Stopped(why=why, until=until):
@@ -307,6 +312,11 @@ def _attempt(brain: Brain, wanted: Wanted, environment: Mapping[str, str]) -> At
 def _task(attempt: Attempt | None) -> TaskSpec | None:
     task = None if attempt is None else parse_task(attempt.name, attempt.spec)
     return task if isinstance(task, TaskSpec) else None
+
+
+def _budgets(budgets: Sequence[Budget], task: TaskSpec | None) -> tuple[Budget, ...]:
+    """Those it falls under."""
+    return tuple(one for one in budgets if task is not None or one.scope in _WITHOUT_A_TASK)
 
 
 def _price(spec: InterfaceSpec, tokens: int) -> Decimal | None:

@@ -16,15 +16,17 @@ from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import GitError, Refused, Transient, UserError
 from brain_daemon.model.ids import attempt_id, is_task_id
 from brain_daemon.model.outcome import Reason
-from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.parsing import ParseLimits, parse_task
 from brain_daemon.model.redaction import Redactor
-from brain_daemon.model.task import TaskSpec
+from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.policy.readiness import circle_words
 from brain_daemon.policy.resuming import is_parked
 from brain_daemon.record.questions import QuestionKind
 from brain_daemon.service import inquiries, releases
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.ending import unstarted
-from brain_daemon.service.intake import Intake, original_of
+from brain_daemon.service.graph_checks import circle_with
+from brain_daemon.service.intake import Intake, explain, original_of
 from brain_daemon.service.releases import AT_ONCE, NO_TERMS, Terms
 from brain_daemon.store import control
 from brain_daemon.store.locks import claims, recording, running_daemon
@@ -42,18 +44,30 @@ class Place:
 
 
 def submit(brain: Brain, text: str, task_id: str | None = None) -> Place:
-    """Drop a task file as a person would; the id is made up where none is given."""
+    """Drop a task file as a person would; the id is made up where none is given. UserError where it is no task, or waits for itself."""
     if task_id is not None and not is_task_id(task_id):
         raise UserError(
             f"submitting a task: {task_id!r} is no id; letters, digits, dots, dashes and underscores are allowed."
         )
     name = task_id or new_id()
+    _refuse_what_never_runs(brain, text, name)
     path = os.path.join(brain.layout.pending, f"{name}.md")
     try:
         brain.files.put_new(path, text.encode("utf-8", "surrogateescape"))
     except FileExistsError:
         raise UserError(f"submitting a task: {path} is there already; choose another id.") from None
     return Place(name, "pending", path)
+
+
+def _refuse_what_never_runs(brain: Brain, text: str, name: str) -> None:
+    task = parse_task(
+        f"{name}.md", text.encode("utf-8", "surrogateescape"), limits=ParseLimits(file_bytes=brain.config.task_bytes)
+    )
+    if isinstance(task, Rejection):
+        raise UserError(f"submitting a task: {explain(task)}")
+    circle = circle_with(brain.layout, task)
+    if circle:
+        raise UserError(f"submitting a task: {circle_words(circle)}. Take one `depends_on` out, or give it another id.")
 
 
 def new_id() -> str:
@@ -77,6 +91,8 @@ def _places(brain: Brain, task_id: str) -> Iterator[Place]:
     yield from search.among(search.likely())
     yield from _ended(brain, task_id)
     yield from search.among(sorted(names(brain.layout.pending)))
+    if os.path.lexists(active):
+        yield Place(task_id, "active", active)  # it was claimed while we looked
     yield from search.declined
 
 
@@ -152,27 +168,62 @@ def cancel_children(brain: Brain, parent: str) -> int:
     return count
 
 
+class _JustClaimed(Refused):
+    """Somebody has claimed the task between our look and our claim."""
+
+
 def _cancel(brain: Brain, task_id: str, why: str) -> str:
+    try:
+        return _cancel_where_it_is(brain, task_id, why)
+    except _JustClaimed:
+        return _cancel_where_it_is(brain, task_id, why)
+
+
+def _cancel_where_it_is(brain: Brain, task_id: str, why: str) -> str:
     place = find(brain, task_id)
     if place.state in ("completed", "failed"):
         raise Refused(f"cancelling {task_id}: it has {place.state} already. Nothing was changed.")
     newest = _newest(brain, place.task_id)
-    if place.state == "active" and _is_under_way(brain, newest):
+    if place.state == "active" and (_is_under_way(brain, newest) or _may_be_starting(brain, newest)):
         if running_daemon(brain.layout) is None:
             raise Refused(
                 f"cancelling {task_id}: its daemon is gone and its end unknown. `brain run` recovers it first."
             )
         control.post(brain.layout, brain.files, "cancel", place.task_id, why)
         return f"{place.task_id}: the daemon was asked to end it"
+    _end_unstarted(brain, place, why)
+    return f"{place.task_id}: cancelled{_owing(settle(brain))}"
+
+
+def cancel_unstarted(brain: Brain, task_id: str, why: str) -> bool:
+    """What a daemon was asked to end and has not in hand: end it if nobody else has begun it; whether it was.
+
+    For the daemon itself, which alone knows that it is not about to start it.
+    """
+    try:
+        place = find(brain, task_id)
+        if place.state != "active" or _newest(brain, place.task_id) is not None:
+            return False
+        _end_unstarted(brain, place, why)
+    except (Refused, UserError):
+        return False  # it has ended meanwhile
+    return True
+
+
+def _end_unstarted(brain: Brain, place: Place, why: str) -> None:
     with claims(brain.layout):
         newest = _newest(brain, place.task_id)
-        _refuse_ended(newest, f"cancelling {task_id}")
+        _refuse_ended(newest, f"cancelling {place.task_id}")
         attempt = _taken(brain, place, newest)
         inquiries.withdraw_about(brain.journal, place.task_id)
         if newest is not None and newest.state is AttemptState.CLAIMED:
             brain.journal.release(newest.attempt_id)
         brain.journal.add([unstarted(attempt, Reason.CANCELLED, why)])
-    return f"{place.task_id}: cancelled{_owing(settle(brain))}"
+
+
+def _may_be_starting(brain: Brain, newest: Attempt | None) -> bool:
+    """Whether a daemon may have claimed it a moment ago: the file is moved under the lock, the start is noted just after it."""
+    return newest is None and running_daemon(brain.layout) is not None
 
 
 def _is_under_way(brain: Brain, newest: Attempt | None) -> bool:
@@ -212,7 +263,9 @@ def _taken(brain: Brain, place: Place, newest: Attempt | None) -> Attempt:
     if place.state == "pending":
         data = queue.claim(name, place.task_id)
         if data is None:
-            raise Refused(f"{place.task_id} has just been claimed, or its file cannot be read. `brain list` shows it.")
+            raise _JustClaimed(
+                f"{place.task_id} has just been claimed, or its file cannot be read. `brain list` shows it."
+            )
         data, _ = original_of(data)
     else:
         data = _active_bytes(place, newest)

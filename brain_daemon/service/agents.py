@@ -21,7 +21,7 @@ from brain_daemon.model.ids import normal_name
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import Permissions, TaskSpec
 from brain_daemon.policy.eligibility import WIDTH, listing, meant, offers
-from brain_daemon.policy.readiness import DependencyFailed, Wait, order_key, ready
+from brain_daemon.policy.readiness import DependencyFailed, Doubt, Wait, order_key, ready
 from brain_daemon.service.attempts import claimed
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.intake import Intake, PendingTask, original_of
@@ -171,12 +171,14 @@ class _Desk:
         answer = ready(
             task,
             now=time.time(),
-            statuses=self.intake.statuses(),
+            statuses=self.intake.standing(),
             active_ids=self._conflicts.keys(),
             conflicts=self._conflicts,
+            in_pool=self.intake.in_pool,
+            circle=self.intake.circle,
         )
         match answer:
-            case DependencyFailed(reason=reason):
+            case DependencyFailed(reason=reason) | Doubt(reason=reason):
                 return reason, None
             case Wait(reason=reason, until=until):
                 return reason, until

@@ -1,7 +1,7 @@
 """A person's answers: what each choice does, and prompts/answered.md, where question, answer and effect are kept.
 
-An answer comes by `brain answer`, with and without a running daemon, or from prompts/pending.md by `take`. A text of the
-person's own is durable in the journal before its question is withdrawn; whoever does not live to withdraw it does the
+An answer comes by `brain answer`, with and without a running daemon, or from prompts/pending.md by `take`; what a setting has
+answered for want of one (service/near_limit.py) is filed by `take` as well. A text of the person's own is durable in the journal before its question is withdrawn; whoever does not live to withdraw it does the
 same again.
 
 Failures: UserError and Refused say why an answer cannot be carried out. One that stood in the file is then kept with that
@@ -36,7 +36,23 @@ _TRIES = 20
 
 
 def take(brain: Brain) -> list[Choice]:
-    """Act on the boxes a person has ticked in prompts/pending.md; the choices that were made."""
+    """Act on the boxes a person has ticked in prompts/pending.md, and on what silence has answered; the choices that were made."""
+    made = [*_ticked(brain), *(_by_default(brain, one) for one in near_limit.lapsed(brain.journal))]
+    return [choice for choice in made if choice is not None]
+
+
+def _by_default(brain: Brain, lapsed: near_limit.Lapsed) -> Choice | None:
+    """A question that the setting has answered is kept like one that a person has. Each step may be done again after a crash."""
+    question = lapsed.question
+    if lapsed.key == near_limit.PAID:
+        _unpark(brain, question.subject)
+    effect = f"{question.subject}: {lapsed.effect}"
+    keep_answer(brain, Answer(question=question, key=lapsed.key, answered_at=lapsed.at, effect=effect, by="default"))
+    near_limit.filed(brain.journal, lapsed)
+    return next((choice for choice in question.choices if choice.key == lapsed.key), None)
+
+
+def _ticked(brain: Brain) -> list[Choice | None]:
     path = os.path.join(brain.layout.prompts, "pending.md")
     try:
         ticks = questions.parse(read_regular(path, _MAX_PAGE_BYTES))
@@ -47,8 +63,7 @@ def take(brain: Brain) -> list[Choice]:
         return []
     open_questions = [question_from(document) for document, _ in brain.journal.questions().values()]
     chosen, texts = questions.chosen(ticks, open_questions), questions.written(ticks)
-    made = [_taken(brain, one, chosen[one.id], texts.get(one.id, "")) for one in open_questions if one.id in chosen]
-    return [choice for choice in made if choice is not None]
+    return [_taken(brain, one, chosen[one.id], texts.get(one.id, "")) for one in open_questions if one.id in chosen]
 
 
 def _taken(brain: Brain, question: Question, choice: Choice, text: str) -> Choice | None:
@@ -93,7 +108,7 @@ def _effect(brain: Brain, question: Question, key: str, text: str) -> str:
         return f"{question.subject}: it is looked at again"
     if question.kind is QuestionKind.QUOTA:
         effect = f"{question.subject}: {near_limit.answered(brain.journal, question.id, key, time.time())}"
-        if key.startswith("paid"):
+        if key.startswith(near_limit.PAID):
             _unpark(brain, question.subject)
         return effect
     if question.kind is QuestionKind.PRICE:

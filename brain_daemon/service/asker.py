@@ -38,19 +38,30 @@ class Asker:
 
     def about_held(self) -> None:
         """What only a person or a new interface can free."""
+        logins = self._open_logins()
         for name, held in list(self._dispatch.held.items()):
-            question = self._question_about(name, held)
+            question = self._question_about(name, held, logins)
             if question is not None and question.id not in self._asked:
                 self._asked.add(question.id)
                 if inquiries.ask(self._journal, question):
                     self._changed()
 
-    def _question_about(self, name: str, held: Held) -> Question | None:
+    def _open_logins(self) -> frozenset[tuple[str, str]]:
+        """The interfaces whose login a person is asked about already, each with why it cannot be used."""
+        if all(held.nobody is None for held in self._dispatch.held.values()):
+            return frozenset()
+        documents = (document for document, _ in self._journal.questions().values())
+        about = {one["subject"] for one in documents if one["kind"] == QuestionKind.AUTH}
+        return frozenset((name, one.why_not) for name, one in self._registry.entries.items() if name in about)
+
+    def _question_about(self, name: str, held: Held, logins: frozenset[tuple[str, str]]) -> Question | None:
         pending = self._intake.tasks.get(name)
         if pending is None:
             return None
         if held.nobody is not None:
-            return inquiries.nobody(pending.id, held.nobody)
+            # A task that only waits for a login is no second question.
+            waits = not logins.isdisjoint(held.nobody.rejected)
+            return None if waits else inquiries.nobody(pending.id, held.nobody)
         return None if pending.finding is None else inquiries.secret(pending.id, pending.finding)
 
     def withdraw_settled(self) -> None:
@@ -58,8 +69,9 @@ class Asker:
         if not self.due or len(self._dispatch) or self._intake.next_due is not None:
             return
         self.due = False
+        logins = self._open_logins()
         held = self._dispatch.held.items()
-        wanted = {question.id for name, one in held if (question := self._question_about(name, one))}
+        wanted = {question.id for name, one in held if (question := self._question_about(name, one, logins))}
         stale = [
             key
             for key, (document, _) in self._journal.questions().items()

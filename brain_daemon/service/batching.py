@@ -12,10 +12,12 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.frontmatter import Bounds, Malformed, load
 from brain_daemon.model.outcome import Mode
@@ -29,6 +31,7 @@ MAX_ROWS = 10_000
 PROMPTS = ("prompt", "text", "task", "question", "body")
 """The keys under which a row's text may stand."""
 
+_LINE = re.compile(r"^line \d+: ")
 _BOUNDS = Bounds(head_bytes=64 << 20, nodes=2_000_000)
 _MOST_FAULTS = 20
 _REFERRING = frozenset({"depends_on", "handoff_from", "conflicts_with", "parent"})
@@ -51,6 +54,20 @@ class Batch:
     id: str
     source: str
     rows: tuple[Row, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd in the rows and stops none of them, such as a misspelt key: each once, with the rows it is said of."""
+        rows: dict[str, list[int]] = {}
+        for row in self.rows:
+            for warning in row.task.warnings:
+                # The line is one of the file that is dropped, not of the batch.
+                rows.setdefault(_LINE.sub("", warning), []).append(row.number)
+        return tuple(f"{_which(numbers)}: {clean_line(warning, 300)}" for warning, numbers in rows.items())
+
+
+def _which(numbers: Sequence[int]) -> str:
+    return f"row {numbers[0]}" if len(numbers) == 1 else f"{len(numbers):,} rows, the first is {numbers[0]}"
 
 
 def read_file(path: str, limits: ParseLimits) -> Batch:

@@ -10,14 +10,17 @@ from itertools import islice
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.outcome import Status
+from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.resuming import is_waiting
 from brain_daemon.record.board import MAX_LISTED, ActiveTask, BoardView, DoneToday, HeldTask, NextTask, render
 from brain_daemon.record.ledger import total
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.dispatch import Dispatch
+from brain_daemon.service.foresight import Find, Foreseen
 from brain_daemon.service.intake import Intake
 from brain_daemon.service.job import Job
 from brain_daemon.service.parking import Parking
+from brain_daemon.service.snapshot import waits_until
 from brain_daemon.store.journal import Hold
 
 _EVERY_SECONDS = 1.0
@@ -26,11 +29,12 @@ _EVERY_SECONDS = 1.0
 class BoardWriter:
     """Writes the board of one daemon."""
 
-    def __init__(self, brain: Brain, intake: Intake, dispatch: Dispatch, parking: Parking) -> None:
+    def __init__(self, brain: Brain, intake: Intake, dispatch: Dispatch, parking: Parking, find: Find) -> None:
         self._brain = brain
         self._intake = intake
         self._dispatch = dispatch
         self._parking = parking
+        self._foreseen = Foreseen(brain, dispatch.route, find)
         self._written_at = 0.0
         self._last: tuple[object, ...] = ()
         self._holds: tuple[Hold, ...] | None = None
@@ -53,7 +57,7 @@ class BoardWriter:
         self.due = None
         signature = (
             state,
-            tuple(jobs),
+            tuple((name, job.attempt.decision) for name, job in jobs.items()),
             len(self._dispatch),
             tuple(self._dispatch.held.items()),
             tuple(one.attempt_id for one in self._parking),
@@ -68,18 +72,22 @@ class BoardWriter:
     def write(self, state: str, jobs: Mapping[str, Job]) -> None:
         held = self._held()
         self._keep_holds(held)
+        between = [one for one in map(_between, jobs.values()) if one is not None]
+        waiting = {one.task_id for one in between}
+        active = [job for job in jobs.values() if job.task.id not in waiting]
         upcoming = [pending.task for pending in islice(self._dispatch.upcoming(), MAX_LISTED) if pending.task]
         view = BoardView(
             state=state,
             updated=time.time(),
-            active=[_active(job) for job in islice(jobs.values(), MAX_LISTED)],
+            active=[_active(job) for job in active[:MAX_LISTED]],
             held=[
+                *between[:MAX_LISTED],
                 *islice(map(_parked, self._parking), MAX_LISTED),
-                *(HeldTask(task_id=h.task_id, title="", why=h.reason, until=h.until) for h in held[:MAX_LISTED]),
+                *map(self._held_task, held[:MAX_LISTED]),
             ],
-            next=[NextTask(task_id=t.id, title=t.title, priority=t.priority.value, task_type=t.type) for t in upcoming],
-            active_total=len(jobs),
-            held_total=len(held) + len(self._parking),
+            next=[self._next_task(task) for task in upcoming],
+            active_total=len(active),
+            held_total=len(held) + len(self._parking) + len(between),
             next_total=len(self._dispatch),
             done=self._today(),
             questions=len(self._brain.journal.questions()),
@@ -87,6 +95,15 @@ class BoardWriter:
         )
         path = os.path.join(self._brain.layout.context, "board.md")
         self._brain.files.put(path, render(view), sync=False)
+
+    def _held_task(self, hold: Hold) -> HeldTask:
+        pending = self._intake.tasks.get(hold.name)
+        note = "" if pending is None or pending.task is None else self._foreseen.of(pending.task)
+        return HeldTask(task_id=hold.task_id, title="", why=hold.reason, until=hold.until, note=note)
+
+    def _next_task(self, task: TaskSpec) -> NextTask:
+        note = self._foreseen.of(task)
+        return NextTask(task_id=task.id, title=task.title, priority=task.priority.value, task_type=task.type, note=note)
 
     def _held(self) -> list[Hold]:
         held = [
@@ -148,10 +165,19 @@ def _parked(attempt: Attempt) -> HeldTask:
     return HeldTask(task_id=attempt.task_id, title="", why=why, until=attempt.resume_at)
 
 
+def _between(job: Job) -> HeldTask | None:
+    """A task whose worker waits for a moment before it tries the same interface again."""
+    until = waits_until(job.attempt)
+    if until is None or until <= time.time():
+        return None
+    return HeldTask(task_id=job.task.id, title="", why=f"{job.attempt.message}; it is tried again then", until=until)
+
+
 def _active(job: Job) -> ActiveTask:
     return ActiveTask(
         task_id=job.task.id,
         title=job.task.title,
         interface=job.ranked.name,
         since=job.attempt.started_at or job.attempt.claimed_at,
+        note=job.estimate,
     )

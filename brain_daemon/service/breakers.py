@@ -115,6 +115,12 @@ class Breakers:
         self._journal.set(BREAKERS, json.dumps(states))
 
 
+def waits_for_login(journal: Journal, name: str) -> bool:
+    """Whether nothing but its own check lets anything start on this interface: its login was refused."""
+    breaker = kept(journal).get(name)
+    return isinstance(breaker, Open) and breaker.by_check
+
+
 def kept(journal: Journal) -> dict[str, Breaker]:
     """The breakers that are not closed, as the journal has them; what cannot be read is closed."""
     try:

@@ -3,31 +3,38 @@ active/ those that wait.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from brain_daemon.model import document
-from brain_daemon.model.attempt import Attempt, AttemptState, Lineage
+from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.graph import Graph, Node, graph_of
-from brain_daemon.policy.resuming import is_parked
+from brain_daemon.policy.resuming import is_parked, is_waiting
 from brain_daemon.record.chain import Chain, Member, chain_of
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.lineage import lineage_of
+from brain_daemon.service.remembering import open_pool
 from brain_daemon.store.queue import Queue, Seen, look, names
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A task that has not ended, and the chain it belongs to."""
+
+    chain: str | None
+    member: Member
 
 
 def find_chain(brain: Brain, wanted: str) -> Chain:
     """The chain of that id, or the one that the task of that id belongs to. UserError if there is neither."""
-    above = brain.journal.lineage(wanted)
-    chain_id = wanted
-    if above is not None and above.chain is not None and not brain.journal.chain(wanted)[1:]:
-        chain_id = above.chain
-    rows = [CostRow.from_values(values) for values in brain.journal.chain(chain_id)]
-    members = [*_ended(brain, rows), *_waiting(brain, chain_id)]
+    waiting = list(_waiting(brain))
+    chain_id = _chain_of(brain, wanted, waiting)
+    rows = [row for row in map(CostRow.from_values, brain.journal.chain(chain_id)) if row.chain_id in (chain_id, None)]
+    members = [*_ended(brain, rows), *(one.member for one in waiting if chain_id in (one.chain, one.member.task_id))]
     if not rows and not members:
         raise UserError(
             f"there is no chain {wanted!r}, and no task of that id was worked on. `brain costs --by chain` lists chains."
@@ -49,7 +56,17 @@ def queue_graph(brain: Brain) -> Graph:
         if waiting is not None:
             state = "held" if name in called else "pending"
             nodes.append(Node(task=replace(waiting, id=called.get(name, waiting.id)), state=state))
-    return graph_of(nodes, brain.journal.ended_statuses())
+    ended = brain.journal.ended_statuses()
+    known = {*ended, *(node.task.id.casefold() for node in nodes)}
+    return graph_of(nodes, {**_notes(brain, nodes, known), **ended})
+
+
+def _notes(brain: Brain, nodes: Iterable[Node], known: Collection[str]) -> dict[str, str]:
+    """The texts of the pool that somebody takes a handoff from, where no task is called so."""
+    wanted = {name.casefold(): name for node in nodes for name in node.task.handoff_from}
+    unknown = {key: name for key, name in wanted.items() if key not in known}
+    pool = open_pool(brain) if unknown else None
+    return {key: "note" for key, name in unknown.items() if pool is not None and pool.resolve(name) is not None}
 
 
 def _ended(brain: Brain, rows: list[CostRow]) -> Iterator[Member]:
@@ -60,28 +77,39 @@ def _ended(brain: Brain, rows: list[CostRow]) -> Iterator[Member]:
             yield Member(task_id=record.task_id, state=record.status, parent=parent)
 
 
-def _waiting(brain: Brain, chain_id: str) -> Iterator[Member]:
-    """Tasks of the chain in pending/ and active/, in which a later file goes before what the ledger says."""
+def _chain_of(brain: Brain, wanted: str, waiting: Sequence[_Waiting]) -> str:
+    """The id of the chain that is meant: a task stands for the chain it belongs to, unless another task names it as its chain."""
+    ended = brain.journal.ended_task(wanted)
+    wanted = wanted if ended is None else ended.task_id
+    rows = map(CostRow.from_values, brain.journal.chain(wanted))
+    named = [row.task_id for row in rows if row.chain_id == wanted]
+    named += [one.member.task_id for one in waiting if one.chain == wanted]
+    if any(name.casefold() != wanted.casefold() for name in named):
+        return wanted
+    here = next((one.chain for one in waiting if one.member.task_id.casefold() == wanted.casefold()), None)
+    above = brain.journal.lineage(wanted)
+    return here or (above.chain if above is not None else None) or wanted
+
+
+def _waiting(brain: Brain) -> Iterator[_Waiting]:
+    """The tasks in pending/ and active/, in which a later file goes before what the ledger says."""
     for task_id in Queue(brain.layout, brain.files, brain.config.task_bytes).active_ids():
         attempts = brain.journal.attempts_of(task_id)
-        if attempts and _belongs(attempts[-1].lineage, task_id, chain_id):
-            yield Member(task_id=task_id, state=_state(attempts[-1]), parent=attempts[-1].lineage.parent)
+        if attempts:
+            place = attempts[-1].lineage
+            yield _Waiting(place.chain, Member(task_id=task_id, state=_state(attempts[-1]), parent=place.parent))
     held = {hold.name for hold in brain.journal.holds()}
     for name in sorted(names(brain.layout.pending)):
         task = _task(brain, name)
-        place = None if task is None else lineage_of(brain.journal, task)
-        if task is not None and place is not None and _belongs(place, task.id, chain_id):
+        if task is not None:
+            place = lineage_of(brain.journal, task)
             state = "held" if name in held else "pending"
-            yield Member(task_id=task.id, state=state, parent=place.parent, title=task.title)
-
-
-def _belongs(place: Lineage, task_id: str, chain_id: str) -> bool:
-    return chain_id in (place.chain, task_id)
+            yield _Waiting(place.chain, Member(task_id=task.id, state=state, parent=place.parent, title=task.title))
 
 
 def _state(newest: Attempt) -> str:
     if is_parked(newest):
-        return "parked"
+        return "waiting" if is_waiting(newest) else "parked"
     return "held" if newest.state is AttemptState.COMMITTED else "active"
 
 

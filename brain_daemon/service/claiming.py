@@ -134,7 +134,7 @@ class Claimer:
         pending = fail.pending
         if pending.fault is not None:
             return self.close(pending, Reason.MALFORMED, explain(pending.fault))
-        return self.close(pending, Reason.DEPENDENCY_FAILED, fail.dependency or "")
+        return self.close(pending, fail.reason, fail.dependency or "")
 
     def close(self, pending: PendingTask, reason: Reason, message: str) -> Closed | None:
         """Claim a task and end it at once, without a start."""

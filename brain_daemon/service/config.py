@@ -13,6 +13,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any
 
 import platformdirs
@@ -238,10 +239,15 @@ def _budget(told: Mapping[str, Any]) -> Budget:
     return Budget(
         scope=Scope(str(told["scope"])),
         name=None if name is None else str(name),
-        usd=None if usd is None else parse_money(str(usd)),
+        usd=None if usd is None else parse_money(_plain(usd)),
         tokens=None if tokens is None else _whole(tokens, 1),
         hard=_truth(told.get("hard", False)),
     )
+
+
+def _plain(amount: Any) -> str:
+    """A figure as a person writes it: TOML's 0.00001 is 1e-05 to Python."""
+    return format(Decimal(str(amount)), "f") if isinstance(amount, float) else str(amount)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -348,7 +354,9 @@ SETTINGS: tuple[Setting, ...] = (
         "ask",
         "what happens under a budget in dollars where nobody knows the price",
     ),
-    Setting("estimate_tokens", _count, 10_000, "size of a prompt from which `brain submit` shows what it may cost"),
+    Setting(
+        "estimate_tokens", _count, 10_000, "size of a prompt from which it is said before a start what it may cost"
+    ),
     Setting(
         "client_memory",
         _size,

@@ -292,6 +292,25 @@ def _interfaces(patient: _Patient) -> Iterator[Finding]:
         )
 
 
+def _user(patient: _Patient) -> Iterator[Finding]:
+    """Root is nobody's sandbox: what a client may do it may do to the whole machine."""
+    if os.geteuid() != 0:
+        return
+    entries = patient.registry.entries.values() if patient.registry is not None else ()
+    refused = [
+        f"{entry.spec.name} refuses the permission `{profile.name}`"
+        for entry in entries
+        for profile in entry.spec.invoke.permissions
+        if profile.not_as_root
+    ]
+    what = (
+        "you are root, and a daemon started so runs its programs as root: they may change everything on this machine, what "
+        "they write in a workspace belongs to root, and logins and keys are looked for in root's home."
+    )
+    fix = "Run the daemon as a user of its own."
+    yield Finding(Level.WARN, "user", what + (f" To root {', '.join(sorted(refused))}." if refused else ""), fix)
+
+
 def _secrets(patient: _Patient) -> Iterator[Finding]:
     paths = [*patient.config.secret_files, user_config_path()]
     if patient.registry is not None:
@@ -337,6 +356,7 @@ QUESTIONS: tuple[Question, ...] = (
     _memory,
     _git,
     _interfaces,
+    _user,
     _secrets,
     _waiting,
 )

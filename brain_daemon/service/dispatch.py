@@ -14,16 +14,18 @@ from itertools import chain
 from brain_daemon.adapters.registry import Registry
 from brain_daemon.adapters.tokens import count
 from brain_daemon.model.interface import Tier
+from brain_daemon.model.outcome import Reason
 from brain_daemon.model.routing_table import RoutingTable, Strategy
 from brain_daemon.model.task import OnLimit, Priority, TaskSpec
 from brain_daemon.policy.admission import Hold, Shut, Slots, Start, admit, within_reach
 from brain_daemon.policy.drawing import drawn
 from brain_daemon.policy.eligibility import Candidate
 from brain_daemon.policy.learning import Learn
-from brain_daemon.policy.readiness import DependencyFailed, Ready, Wait, order_key, ready
+from brain_daemon.policy.readiness import DependencyFailed, Doubt, Ready, Wait, order_key
 from brain_daemon.policy.resuming import going_on
 from brain_daemon.policy.routing import Choice, Nobody, Ranked, route
 from brain_daemon.service.config import Config
+from brain_daemon.service.doubts import Doubts, why_ended
 from brain_daemon.service.granting import routing_policy
 from brain_daemon.service.intake import Intake, PendingTask
 from brain_daemon.service.limits import Limits
@@ -64,10 +66,11 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """End this task without a start: its file is no task, or what it waits for has failed."""
+    """End this task without a start: its file is no task, or what it waits for has failed, is missing, or is the task itself."""
 
     pending: PendingTask
     dependency: str | None = None
+    reason: Reason = Reason.DEPENDENCY_FAILED
 
 
 _Key = tuple[tuple[int, float, str], str]
@@ -90,6 +93,7 @@ class Dispatch:
         self._registry = registry
         self._limits = limits
         self._past = past
+        self.doubts = Doubts(intake)
         self.table = RoutingTable()
         self.held: dict[str, Held] = {}
         self.pauses: dict[str, float] = {}
@@ -179,7 +183,7 @@ class Dispatch:
         counts = dict(running)
         now = time.time()
         self._limits.begin()
-        statuses = self._intake.statuses()
+        statuses = self._intake.standing()
         full: dict[int, Choice] = {}
         for name, early in self._turns(free):
             if free <= 0:
@@ -204,7 +208,7 @@ class Dispatch:
                 free -= 1
                 answer = replace(answer, since=since)
                 self._plan(answer, counts)
-                statuses = self._intake.statuses() if answer.task.conflicts_with else statuses
+                statuses = self._intake.standing() if answer.task.conflicts_with else statuses
             picks.append(answer)
         return picks
 
@@ -280,7 +284,11 @@ class Dispatch:
         barred = self._barred(pending, now)
         if barred is not None:
             return barred
-        match ready(task, now=now, statuses=statuses, active_ids=self.conflicts.keys(), conflicts=self.conflicts):
+        standing = self.doubts.ready(task, now, statuses, self.conflicts)
+        if isinstance(standing, Doubt):
+            return self._doubted(pending, task, standing, now)
+        self.doubts.resolved(pending.name)
+        match standing:
             case DependencyFailed(reason=reason):
                 return Fail(pending, dependency=reason)
             case Wait(reason=reason, until=until):
@@ -296,6 +304,16 @@ class Dispatch:
         return self._admitted(
             pending, task, choice, Slots(total_free=free, running=running, caps=self._limits.caps), full
         )
+
+    def _doubted(self, pending: PendingTask, task: TaskSpec, doubt: Doubt, now: float) -> Fail | Held:
+        """A task that can never run is held while another file may still help it, and so are those in a circle with it."""
+        until = self.doubts.until(pending, doubt, now)
+        if until <= now:
+            return Fail(pending, dependency=doubt.reason, reason=why_ended(doubt))
+        for name, told in self.doubts.spread(task, now) if doubt.missing is None else ():
+            if name in self.held:
+                self.held[name] = _in_doubt(told, until)
+        return _in_doubt(doubt, until)
 
     def _admitted(
         self, pending: PendingTask, task: TaskSpec, choice: Choice, slots: Slots, full: dict[int, Choice]
@@ -471,6 +489,10 @@ def _without(choice: Choice, tried: frozenset[str], on_limit: OnLimit) -> Choice
         return choice
     rest = (one for one in choice.ranked if one not in reach and one.name not in tried)
     return replace(choice, ranked=(*reach, *rest))
+
+
+def _in_doubt(doubt: Doubt, until: float) -> Held:
+    return Held(f"{doubt.reason}; unless that changes, it fails", until)
 
 
 def _seems_secret(pending: PendingTask, finding: str) -> Held:

@@ -10,7 +10,10 @@
     releases   what a person lets one task do all the same          service/releases.py
 
 An interface that declares none of this costs a few look-ups. Before a start everything is taken together (`enter`): what another
-brain was faster with is a no there, and the task goes back. Failures: StorageError as those parts have it; nothing has started then.
+brain was faster with is a no there, and the task goes back. Commands in other processes only look (`looks_only`): they get the
+daemon's answers, and nothing is taken, noted, asked or logged for them.
+
+Failures: StorageError as those parts have it; nothing has started then.
 """
 
 import logging
@@ -63,18 +66,25 @@ class Entrant:
 class Gate:
     """For one daemon and the event loop's thread. `specs` and `find` give the interfaces of now.
 
-    `running` says how many run on each interface, set by whoever knows.
+    `running` says how many run on each interface, set by whoever knows. `looks_only`: for a question, not for starts.
     """
 
-    def __init__(self, brain: Brain, specs: Callable[[], Iterable[InterfaceSpec]], find: Find) -> None:
+    def __init__(
+        self, brain: Brain, specs: Callable[[], Iterable[InterfaceSpec]], find: Find, *, looks_only: bool = False
+    ) -> None:
         config = brain.config
         self._brain = brain
         self._find = find
+        self._looks_only = looks_only
         self._quotas = Quotas(brain, specs)
         self._questions = NearLimit(brain.journal, silence_of(config))
         self._limiter = RateLimiter(brain)
         self._spending = Spending(
-            brain.journal, config.budgets, UnknownPrice(config.unknown_price), acquired=self._limiter.acquired
+            brain.journal,
+            config.budgets,
+            UnknownPrice(config.unknown_price),
+            acquired=self._limiter.acquired,
+            unattended=self._limiter.unattended,
         )
         self._releases = Releases(brain.journal)
         self._breakers = Breakers(brain.journal)
@@ -94,12 +104,15 @@ class Gate:
     # its life
 
     def open(self) -> None:
-        """When the start-up has repaired what a crash left."""
+        """When the start-up has repaired what a crash left; who only looks repairs nothing."""
+        if self._looks_only:
+            self._quotas.look(books=self._quotas.is_new)
+            return
         self.look()
         self.reconcile()
 
     def close(self) -> None:
-        """The daemon ends."""
+        """The daemon ends, or the look does."""
         self._quotas.close()
         self._close_rates()
         self._estimates.keep()
@@ -142,8 +155,8 @@ class Gate:
 
     @property
     def caps(self) -> Mapping[str, int]:
-        """Slots of the interfaces that bear fewer now than they declare."""
-        return self._slots.caps
+        """Slots of the interfaces that bear fewer now than they declare; who only looks is told by the daemon what it has learned."""
+        return {**self._findings.caps, **self._slots.caps} if self._looks_only else self._slots.caps
 
     @property
     def ripe(self) -> Mapping[str, float]:
@@ -256,6 +269,7 @@ class Gate:
                 self._limiter.correct(asked, ended.usage.total_tokens - asked.tokens)
             self._estimates.learn(task.text, spec, ended.usage)
         self._note_served(spec, ended)
+        self._publish_account(spec)
         return changed
 
     def vouched(self, name: str) -> bool:
@@ -295,7 +309,14 @@ class Gate:
 
     def warnings(self) -> tuple[str, ...]:
         """What is to be said of budgets, and of windows that tasks are drawn forward to."""
-        return (*self._warned.values(), *self._harvest.notices())
+        standing = [one for one in self._spending.standing() if one.is_warned]
+        said = {one.label for one in standing}
+        foreseen = [text for label, text in self._warned.items() if label not in said]
+        return (
+            *(f"{one.sentence[0].upper()}{one.sentence[1:]}." for one in standing),
+            *foreseen,
+            *self._harvest.notices(),
+        )
 
     # for pages and commands
 
@@ -303,6 +324,15 @@ class Gate:
         """Keep what is found of each interface in the journal, for pages and for commands in other processes."""
         self._findings.keep(self._specs(), words=self._breakers.words(), caps=self.caps, read=self._quotas.readings)
         self._harvest.keep(self._brain.journal)
+
+    def _publish_account(self, spec: InterfaceSpec) -> None:
+        """The same of the interfaces that share this one's account, when something has ended there."""
+        words = self._breakers.words()
+        if not (self._quotas.watches(spec) or spec.name in words or self._findings.knows(spec.name)):
+            return
+        key = self._quotas.key(spec)
+        shared = [one for one in self._specs() if self._quotas.key(one) == key]
+        self._findings.keep(shared, words=words, caps=self.caps, read=self._quotas.counted, others=True)
 
     # each of the limits
 
@@ -343,7 +373,11 @@ class Gate:
     def _over_rate(self, task: TaskSpec, spec: InterfaceSpec, ranked: Ranked, now: float) -> Shut | None:
         if not has_rate(spec):
             return None
-        later = self._limiter.foreseen(self._rate_ask(task, spec, ranked.model))
+        ask = self._rate_ask(task, spec, ranked.model)
+        if not self._looks_only:
+            later = self._limiter.foreseen(ask)
+        else:
+            later = self._limiter.room(ask) if self._limiter.is_used else None
         return None if later is None else Shut(why=later.why, until=now + later.wait_seconds)
 
     def _take_rates(self, entrants: Sequence[Entrant]) -> dict[str, Shut]:
@@ -445,7 +479,7 @@ class Gate:
         for label, text in warnings:
             by_label.setdefault(label, []).append(text)
         for label, texts in by_label.items():
-            if label not in self._warned:
+            if label not in self._warned and not self._looks_only:
                 _LOG.warning("a budget is nearly spent", extra={"action": "budget", "budget": label, "says": texts})
             self._warned[label] = "; ".join(texts)
 

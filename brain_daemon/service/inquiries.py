@@ -95,20 +95,57 @@ def approval(name: str, sha256: str) -> Question:
     )
 
 
-def login(name: str, fault: str) -> Question:
-    """An interface is not logged in any more; asked once, until its check passes."""
+_UNNOTICED = "you have ticked the box: its own check does not notice"
+
+
+def login(name: str, fault: str, *, noticed: bool = True) -> Question:
+    """An interface is not logged in any more; asked once, until its check passes. `noticed`: that check has found it."""
+    ends = (
+        "its check passes; it is looked at again by itself, and at once when you have ticked the box"
+        if noticed
+        else _UNNOTICED
+    )
     return Question(
         id=question_id(QuestionKind.AUTH, name),
         kind=QuestionKind.AUTH,
         subject=name,
         asked_at=time.time(),
-        text=f"The login of {name} has expired or is missing: {fault}.\n\nTasks for it wait or go elsewhere until its check passes.",
+        text=f"The login of {name} has expired or is missing: {fault}.\n\nNo task fails of it: those that {name} was to do go "
+        f"elsewhere for the same money or less, or wait in pending/, until {ends}.",
         choices=(Choice(key="check", label="I have logged in: look again", command=f"brain interfaces check {name}"),),
     )
 
 
-def quota(identity: str, interface: str, why: str, until: float | None) -> Question:
-    """A quota is nearly used up; asked once for its window, before the task that would pass the share of the settings."""
+SILENT = "Without an answer its tasks go elsewhere for the same money or less, or wait."
+"""What happens meanwhile, where no setting answers the question of a quota."""
+
+_BY_DEFAULT = {
+    "go_on": "its tasks go on here",
+    "wait": "its tasks wait, or go elsewhere for the same money or less,",
+    "paid": "its tasks may go to paid interfaces",
+}
+
+
+def silence(default: str | None, at: float) -> str:
+    """What comes of no answer to the question of a quota: a choice takes effect at an instant (epoch seconds), or None does."""
+    if default is None:
+        return SILENT
+    return (
+        f"Without an answer by {utc(at)} `{default}` takes effect (settings quota_silence and quota_default): {_BY_DEFAULT[default]} until "
+        "it resets. Before that they go elsewhere for the same money or less, or wait."
+    )
+
+
+def is_unnoticed(question: Question) -> bool:
+    """Whether a question about a login waits for the person's word alone."""
+    return _UNNOTICED in question.text
+
+
+def quota(identity: str, interface: str, why: str, until: float | None, unanswered: str = SILENT) -> Question:
+    """A quota is nearly used up; asked once for its window, before the task that would pass the share of the settings.
+
+    `unanswered` says what comes of no answer: the last paragraph.
+    """
     reset = "" if until is None else f" It has room again at {utc(until)}."
     window, always = "until it resets", "always, from now on"
     choices = (
@@ -124,7 +161,7 @@ def quota(identity: str, interface: str, why: str, until: float | None) -> Quest
         kind=QuestionKind.QUOTA,
         subject=interface,
         asked_at=time.time(),
-        text=f"{interface}: {why}.{reset}\n\nWithout an answer its tasks go elsewhere for the same money or less, or wait.",
+        text=f"{interface}: {why}.{reset}\n\n{unanswered}",
         choices=tuple(Choice(key=key, label=label, command=f"brain answer {identity} {key}") for key, label in choices),
     )
 

@@ -8,17 +8,21 @@ import logging
 import os
 import time
 from collections import ChainMap
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from brain_daemon.adapters.registry import CameBy, Registry
+from brain_daemon.memory.pool import Pool
 from brain_daemon.model import document
+from brain_daemon.model.ids import same_id, slug
 from brain_daemon.model.parsing import ParseLimits, Vocabulary, parse_task, too_large
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.arrivals import Accept, Arrival, Decline, EndedTask, arrive
+from brain_daemon.policy.circles import Circles
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.remembering import open_pool
 from brain_daemon.store.layout import is_task_name
 from brain_daemon.store.queue import Gone, Seen, Signature, Unreadable, look, names, peek
 
@@ -48,18 +52,36 @@ class PendingTask:
         return self.fault.id
 
 
-class _Statuses(Mapping[str, str]):
-    """A live view: nothing is copied, however many tasks there are."""
+def _nowhere(_key: str) -> str | None:
+    return None
 
-    def __init__(self, active: Mapping[str, str], pending: Mapping[str, str], ended: Mapping[str, str]) -> None:
+
+class _Statuses(Mapping[str, str]):
+    """A live view: nothing is copied, however many tasks there are. `elsewhere` is asked about ids that are in none of the three."""
+
+    def __init__(
+        self,
+        active: Mapping[str, str],
+        pending: Mapping[str, str],
+        ended: Mapping[str, str],
+        elsewhere: Callable[[str], str | None] = _nowhere,
+    ) -> None:
         self._active = active
         self._pending = pending
         self._ended = ended
+        self._elsewhere = elsewhere
 
     def __getitem__(self, key: str) -> str:
         if key in self._active:
             return self._active[key]
-        return "pending" if key in self._pending else self._ended[key]
+        if key in self._pending:
+            return "pending"
+        if key in self._ended:
+            return self._ended[key]
+        found = self._elsewhere(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._ended, **self._pending, **self._active})
@@ -87,6 +109,9 @@ class Intake:
         self.active: dict[str, str] = {}
         self.running: Container[str] = ()
         self._names_of: dict[str, str] = {}
+        self._drafts: dict[str, str] = {}
+        self._circles = Circles(self._waits_of)
+        self._pool: Pool | None = None
         self.released: frozenset[str] = frozenset()
 
     @property
@@ -97,6 +122,46 @@ class Intake:
     def statuses(self) -> Mapping[str, str]:
         """casefolded id -> pending, active, completed or failed, as policy/readiness.py wants it."""
         return _Statuses(self.active, self._names_of, self.ended)
+
+    def standing(self) -> Mapping[str, str]:
+        """The same, and of ids not in the picture what disk and journal say: a draft, a file that is not read yet, another's claim."""
+        return _Statuses(self.active, self._names_of, self.ended, self._elsewhere)
+
+    def _elsewhere(self, key: str) -> str | None:
+        """Where a task stands that this picture does not show, or does not show yet; None if nobody has heard of it."""
+        brain = self._brain
+        if any(same_id(draft, key) for draft in self._drafts.values()):
+            return "draft"
+        for names_of, state in ((self._unsettled, "being written"), (self.declined, "held")):
+            if any(same_id(slug(name.removesuffix(".md")), key) for name in names_of):
+                return state
+        if any(name.casefold() == f"{key}.md" for name in os.listdir(brain.layout.active)):
+            return "active"
+        if key in brain.journal.finishing():
+            return "being recorded"
+        record = brain.journal.ended_task(key)
+        return None if record is None else record.status
+
+    def in_pool(self, wanted: str) -> bool:
+        """Whether an id that is no task's is that of a text in the pool. Reads files; asked only where nothing else knows the id."""
+        if self._pool is None:
+            self._pool = open_pool(self._brain)
+        return self._pool.resolve(wanted) is not None
+
+    def circle(self, task: TaskSpec) -> tuple[str, ...]:
+        """The circle of pending tasks that this one waits in, from its id round to it again; empty if it waits in none."""
+        found = self._circles.through(task.id.casefold())
+        return tuple(self.tasks[self._names_of[key]].id for key in found)
+
+    def in_circle(self, task: TaskSpec) -> list[PendingTask]:
+        """The others in the circle that a task waits in."""
+        return [self.tasks[self._names_of[key]] for key in self._circles.through(task.id.casefold())[1:-1]]
+
+    def _waits_of(self, key: str) -> tuple[str, ...] | None:
+        if key in self._names_of:
+            task = self.tasks[self._names_of[key]].task
+            return () if task is None else tuple(map(str.casefold, task.waits_for))
+        return () if key in self.active or key in self.ended else None
 
     def complete(self, name: str) -> str | None:
         """A hint that a file is whole; the name if the picture has changed."""
@@ -126,6 +191,7 @@ class Intake:
         """A hint that a file has left pending/; its name if it was known."""
         self._unsettled.pop(name, None)
         self.declined.pop(name, None)
+        self._drafts.pop(name, None)
         self._unfit.discard(name)
         self.blocked.discard(name)
         return name if self.forget(name) else None
@@ -235,6 +301,7 @@ class Intake:
             return False
         self.forget(name)
         self.declined.pop(name, None)
+        self._drafts.pop(name, None)
         self._unfit.discard(name)
         if isinstance(found, Unreadable):
             self.declined[name] = (None, found.reason)
@@ -257,6 +324,7 @@ class Intake:
             return True
         if pending.task is not None and pending.task.draft:
             self._decline(seen, "is a draft; `status: ready` lets it start")
+            self._drafts[seen.name] = pending.id
             return True
         answer = self._arrive(pending, seen)
         if isinstance(answer, Decline):
@@ -268,6 +336,7 @@ class Intake:
         self._name(pending, answer.id)
         self.tasks[seen.name] = pending
         self._names_of[pending.id.casefold()] = seen.name
+        self._circles.came(pending.id.casefold())
         return True
 
     def _decline(self, seen: Seen, reason: str) -> None:

@@ -32,6 +32,7 @@ from brain_daemon.service.brain import Brain
 from brain_daemon.service.children import LIST, Children, Results, waiting_words
 from brain_daemon.service.job import Job
 from brain_daemon.service.prompting import Prompter, prompt_tokens, sent
+from brain_daemon.service.repository_changes import keep_changes, note_begin
 from brain_daemon.service.spawning import Spawner
 from brain_daemon.store.tokens import Tokens
 from brain_daemon.workspace.asking import collect_questions
@@ -83,6 +84,8 @@ class Invoker:
         self._prompter.keep(invocation, composed, scratch=job.task.workspace == "scratch")
         if results is not None and job.task.workspace == "scratch":
             invocation = self._with_results(invocation, results)
+        if job.task.workspace != "scratch":
+            await asyncio.to_thread(note_begin, self._brain, job, invocation.workspace)
         with self._spawner.watching(job, invocation):
             ended = await self._adapters[spec.invoke.kind].invoke(invocation, job.cancel)
         ended = await self._with_children(job, invocation, ended)
@@ -91,7 +94,7 @@ class Invoker:
         if spec.invoke.kind in _SPEAKING or job.task.verify:
             self._redact(invocation.folder, _RAW)
         ended = self._as_asked(ended, invocation)
-        kept, warnings = self._collect(job.task, invocation.workspace)
+        kept, warnings = await self._collect(job, invocation.workspace)
         return replace(ended, files=kept, warnings=(*job.notes, *composed.warnings, *ended.warnings, *warnings))
 
     def _with_results(self, invocation: Invocation, results: Results) -> Invocation:
@@ -120,10 +123,11 @@ class Invoker:
         question = collect_questions(self._brain.files, invocation.workspace, owner)
         return replace(ended, outcome=Failed(kind=FailureKind.ASKED, message=question)) if question else ended
 
-    def _collect(self, task: TaskSpec, workspace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What is in a scratch workspace's out/, without secrets, and what is to be said of it; a person's own folder is left alone."""
-        if task.workspace != "scratch":
-            return (), ()
+    async def _collect(self, job: Job, workspace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is in a scratch workspace's out/, without secrets, and what is to be said of it; a person's own folder is left alone,
+        and what was changed in its repository is noted."""
+        if job.task.workspace != "scratch":
+            return await asyncio.to_thread(keep_changes, self._brain, job, workspace, self.redactor)
         collected, warnings = collect_out(workspace, self._brain.config.files_bytes)
         kept = tuple(name for name in collected if not self.redactor.find(name))
         found = self._redact(os.path.join(workspace, "out"), kept)

@@ -15,6 +15,7 @@ class Job:
 
     `decided` is the interface admission had chosen. `history` holds the ended attempts of this task that count, oldest first;
     `resume` is how the present one goes on from them.
+    `estimate` says what a long prompt may cost there, empty for a short one.
     `free_tries` of them do not count as attempts; `returned` are the interfaces that were shown a failed verification.
     """
 
@@ -24,6 +25,7 @@ class Job:
     why: str
     attempt: Attempt
     decided: str = ""
+    estimate: str = ""
     notes: tuple[str, ...] = ()
     cancel: Cancel = field(default_factory=Cancel)
     cancel_why: str = "cancelled by request"

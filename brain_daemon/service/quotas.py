@@ -35,7 +35,7 @@ from brain_daemon.policy.quotas import (
 from brain_daemon.policy.windows import DAY_SECONDS, length_seconds
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.config import user_state_path
-from brain_daemon.store.accounts import FILE_NAME, Accounts, Booking, Reservation
+from brain_daemon.store.accounts import FILE_NAME, Accounts, Booking, Elapsed, Reservation, since_boot
 
 _LOG = logging.getLogger("brain_daemon")
 DAEMON = "daemon"
@@ -49,11 +49,16 @@ class Quotas:
     """For the event loop's thread. `specs` are the interfaces of now."""
 
     def __init__(
-        self, brain: Brain, specs: Callable[[], Iterable[InterfaceSpec]], clock: Callable[[], float] = time.time
+        self,
+        brain: Brain,
+        specs: Callable[[], Iterable[InterfaceSpec]],
+        clock: Callable[[], float] = time.time,
+        elapsed: Elapsed = since_boot,
     ) -> None:
         self._brain = brain
         self._specs = specs
         self._clock = clock
+        self._elapsed = elapsed
         self._path = os.path.join(user_state_path(), FILE_NAME)
         self._accounts: Accounts | None = None
         self._watched: dict[str, str] = {}
@@ -117,15 +122,18 @@ class Quotas:
 
     def readings(self, spec: InterfaceSpec) -> tuple[Reading, ...]:
         """Its quotas with what is used of them, and what this look at the queue has planned already."""
+        found, planned = self.counted(spec), self._planned.get(self.key(spec))
+        if planned is None:
+            return found
+        return tuple(replace(one, used=one.used + planned.of(one.quota.unit)) for one in found)
+
+    def counted(self, spec: InterfaceSpec) -> tuple[Reading, ...]:
+        """Its quotas with what has been used of them, and reserved."""
         if spec.name not in self._watched:
             return ()
         if spec.name not in self._readings:
             self._readings[spec.name] = read(self._quotas(spec), self._counting(self.key(spec)))
-        planned = self._planned.get(self.key(spec))
-        found = self._readings[spec.name]
-        if planned is None:
-            return found
-        return tuple(replace(one, used=one.used + planned.of(one.quota.unit)) for one in found)
+        return self._readings[spec.name]
 
     def plan(self, spec: InterfaceSpec, need: Use) -> None:
         """A task was chosen for it, and its reservation is still to come."""
@@ -233,11 +241,12 @@ class Quotas:
 
     def _open(self) -> Accounts:
         if self._accounts is None:
-            self._accounts = Accounts(self._path, self._brain.files, clock=self._clock)
+            self._accounts = Accounts(self._path, self._brain.files, clock=self._clock, elapsed=self._elapsed)
         return self._accounts
 
     def _quotas(self, spec: InterfaceSpec) -> tuple[Quota, ...]:
-        return quotas_of(spec.limits, self._open().reports(self.key(spec)), self._clock())
+        accounts = self._open()
+        return quotas_of(spec.limits, accounts.reports(self.key(spec)), self._clock(), accounts.jumps())
 
     def _counting(self, key: str) -> Counting:
         accounts = self._open()

@@ -23,7 +23,7 @@ from brain_daemon.policy.buckets import Account, Granted, Later, Rates, drawn, t
 from brain_daemon.policy.quotas import account_key
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.config import user_state_path
-from brain_daemon.store.rates import FILE_NAME, Acquired, Ask, RateBook
+from brain_daemon.store.rates import FILE_NAME, Acquired, Ask, Grant, RateBook
 
 NOTHING_ASKED = Account()
 _LONGEST_NAP_SECONDS = 1.0
@@ -185,6 +185,10 @@ class RateLimiter:
     def acquired(self, attempt_id: str | None = None) -> Sequence[Acquired]:
         """What the attempts of this brain, or one of them, were granted on request."""
         return self.book.acquired(self._brain.layout.state, attempt_id) if self.is_used else ()
+
+    def unattended(self) -> Sequence[Grant]:
+        """What was granted on request to whoever named no task, oldest first."""
+        return self.book.unattended(self._brain.layout.state) if self.is_used else ()
 
     def state(self, spec: InterfaceSpec) -> RateState:
         """The rate of an interface; full where nobody has ever asked."""

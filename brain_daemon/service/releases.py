@@ -19,6 +19,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from brain_daemon.model.attempt import Attempt, Decision
+from brain_daemon.model.quantities import dollars
 from brain_daemon.model.task import OnLimit, TaskSpec
 from brain_daemon.store.journal import Journal
 
@@ -46,7 +47,7 @@ class Terms:
     @property
     def budget_words(self) -> str:
         """What becomes of its budgets, where something does."""
-        return "budget passed" if self.budget_usd is None else f"a budget of ${self.budget_usd:f} of its own"
+        return "budget passed" if self.budget_usd is None else f"a budget of {dollars(self.budget_usd)} of its own"
 
 
 NO_TERMS = Terms()

@@ -47,7 +47,7 @@ def _ended_path(brain: Brain, task_id: str) -> str | None:
         record = journal.ended_task(task_id)
     finally:
         journal.close()
-    return None if record is None or record.status != "completed" else record.path
+    return None if record is None else record.path
 
 
 def daemon_vectors(brain: Brain) -> Vectors:

@@ -9,15 +9,16 @@ Failures: a disk error leaves as StorageError; the next look tries again.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from brain_daemon.model.cost_row import CostRow
+from brain_daemon.model.interface import InterfaceSpec, Window
 from brain_daemon.policy.eligibility import Candidate
 from brain_daemon.policy.quotas import windows_of
-from brain_daemon.policy.windows import length_seconds
+from brain_daemon.policy.windows import Calendar, Rule, length_seconds, rule_of, span
 from brain_daemon.record.questions import Question, QuestionKind
 from brain_daemon.record.report import Condition, Decision, Period, Report, WindowShare, condition, render, report
 from brain_daemon.service import inquiries
@@ -85,11 +86,10 @@ def period(journal: Journal, candidates: Sequence[Candidate], first: date, lengt
     rows = [CostRow.from_values(values) for day in days for values in journal.outcomes(day=day)]
     counts = counts_of(journal, days)
     start = datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp()
-    seconds = min(length * DAY_SECONDS, max(now - start, 0.0))
     return Period(
         rows=rows,
         decisions=decisions(journal, rows),
-        windows=tuple(one for entry in candidates for one in _shares(entry, rows, seconds)),
+        windows=tuple(window_shares(journal, candidates, start, min(start + length * DAY_SECONDS, max(now, start)))),
         daemon_errors=None if counts is None else counts.errors,
         state_writes=None if counts is None else counts.writes,
         failed_state_writes=None if counts is None else counts.failed_writes,
@@ -114,15 +114,67 @@ def decisions(journal: Journal, rows: Iterable[CostRow]) -> Sequence[Decision]:
     return found
 
 
-def _shares(entry: Candidate, rows: Sequence[CostRow], seconds: float) -> Iterable[WindowShare]:
-    """What an interface offered: nothing, where it cannot work and has not worked."""
-    spec = entry.spec
-    own = [row for row in rows if row.interface and (row.account or row.interface) == (spec.account or spec.name)]
-    for window in windows_of(spec.limits) if own or entry.usable else ():
-        offered = window.amount * Decimal(str(seconds / length_seconds(window)))
-        label = f"{window.unit} per {window.per}"
-        used = sum((_amount(row, window.unit) for row in own), Decimal(0))
-        yield WindowShare(interface=spec.name, window=label, used=used, offered=offered.quantize(Decimal("0.01")))
+def window_shares(journal: Journal, candidates: Sequence[Candidate], start: float, end: float) -> Iterator[WindowShare]:
+    """What each interface offered from `start` to `end` (epoch seconds), and what was used of it.
+
+    Windows of the calendar that ended in that time count whole, also what was used of them before `start`; the one that was running at
+    `end` counts from its beginning by the part that had passed. A sliding window offers its amount once in each of its lengths.
+    An interface that cannot work and has not worked has offered nothing.
+    """
+    windows = [(entry, window, rule_of(window)) for entry in candidates for window in windows_of(entry.spec.limits)]
+    began = min((span(rule, start).start for _, _, rule in windows if isinstance(rule, Calendar)), default=start)
+    used = _use_by_account(journal, began, end)
+    for entry, window, rule in windows:
+        spec = entry.spec
+        own = used.get(spec.account or spec.name, [])
+        if entry.usable or any(at >= start for at, _ in own):
+            yield _share(spec, window, list(_pieces(window, rule, own, start, end)))
+
+
+_Row = tuple[float, CostRow]
+_Piece = tuple[Decimal, Decimal]
+
+
+def _use_by_account(journal: Journal, start: float, end: float) -> Mapping[str, Sequence[_Row]]:
+    """What ended from `start` up to `end` on each account, or on an interface that names none, with its instant."""
+    found: dict[str, list[_Row]] = {}
+    since = datetime.fromtimestamp(start, UTC).date().isoformat()
+    for row in map(CostRow.from_values, journal.outcomes(since=since)):
+        at = datetime.fromisoformat(row.timestamp).timestamp()
+        name = row.interface and (row.account or row.interface)
+        if name and start <= at < end:
+            found.setdefault(name, []).append((at, row))
+    return found
+
+
+def _pieces(window: Window, rule: Rule, rows: Sequence[_Row], start: float, end: float) -> Iterator[_Piece]:
+    """Each single window: what was used of it by `end`, and what it had offered by then; one that slides is a single stretch."""
+    if not isinstance(rule, Calendar):
+        lengths = Decimal(str((end - start) / length_seconds(window)))
+        yield _used(window, rows, start, end), window.amount * lengths
+        return
+    one = span(rule, start)
+    while one.end is not None and one.start < end:
+        passed = Decimal(str(min(1.0, (end - one.start) / (one.end - one.start))))
+        yield _used(window, rows, one.start, one.end), window.amount * passed
+        one = span(rule, one.end)
+
+
+def _used(window: Window, rows: Sequence[_Row], start: float, end: float) -> Decimal:
+    return sum((_amount(row, window.unit) for at, row in rows if start <= at < end), Decimal(0))
+
+
+def _share(spec: InterfaceSpec, window: Window, pieces: Sequence[_Piece]) -> WindowShare:
+    offered = sum((offered for _, offered in pieces), Decimal(0))
+    return WindowShare(
+        interface=spec.name,
+        window=f"{window.unit} per {window.per}",
+        used=sum((used for used, _ in pieces), Decimal(0)),
+        offered=offered.quantize(Decimal("0.01")),
+        counted=sum((min(used, offered) for used, offered in pieces), Decimal(0)),
+        weight=min(1.0, float(offered / window.amount)) if window.amount else 0.0,
+        account=spec.account or "",
+    )
 
 
 def _amount(row: CostRow, unit: str) -> Decimal:

@@ -57,7 +57,7 @@ def _failed_by_dependency(brain: Brain) -> Iterator[tuple[str, TaskSpec]]:
 def _waits_for_other(brain: Brain, task: TaskSpec, back: set[str]) -> bool:
     """Whether it also waits for a task that has failed and does not come back."""
     coming = set(map(str.casefold, back))
-    for name in task.waits_for:
+    for name in () if task.runs_after_failure else task.waits_for:
         record = brain.journal.ended_task(name)
         if record is not None and record.status == "failed" and name.casefold() not in coming:
             return True

@@ -38,9 +38,14 @@ from brain_daemon.model.quantities import (
 )
 from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import Priority
+from brain_daemon.policy.asking import Asked
 from brain_daemon.policy.evidence import GENERAL_TYPE, History
 from brain_daemon.policy.learning import lesson
 from brain_daemon.policy.scenario import CONTENDERS, Arrival, Contender, World
+from brain_daemon.policy.simulated_limits import Rules
+from brain_daemon.service.config import Config
+from brain_daemon.service.harvesting import reserve_of
+from brain_daemon.service.near_limit import ANSWERS, silence_of
 
 MAX_TASKS = 5_000_000
 _BOUNDS = Bounds(head_bytes=64 << 20, nodes=2_000_000)
@@ -156,6 +161,19 @@ def of_ledger(rows: Iterable[CostRow], known: Known) -> Scenario:
         firsts.setdefault(row.task_id, row)
     arrivals = tuple(_arrival(row) for row in firsts.values())
     return Scenario(arrivals=arrivals, worlds=tuple(_world(spec, known, arrivals) for spec in _registered(known)))
+
+
+def rules_of(config: Config, answer: str | None = None) -> Rules:
+    """The settings near the end of a quota; `answer` is what the person is taken to say when asked, one of `ANSWERS`."""
+    silence = silence_of(config)
+    return Rules(
+        threshold=silence.threshold,
+        silence=Asked(default=silence.default, after_seconds=silence.after_seconds),
+        answer=None if answer is None else ANSWERS[answer],
+        reserve=reserve_of(config),
+        harvest=config.harvest,
+        harvest_before_seconds=config.harvest_before_seconds,
+    )
 
 
 def contenders(names: Sequence[str], scenario: Scenario) -> tuple[Contender, ...]:

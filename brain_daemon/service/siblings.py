@@ -81,7 +81,12 @@ class Siblings:
         """A task that a child waits for and nobody knows; None if there is none."""
         statuses = self._intake.statuses()
         names = wish.task.waits_for if wish.task is not None else ()
-        return next((one for one in names if one.casefold() not in known and one.casefold() not in statuses), None)
+        unknown = (one for one in names if one.casefold() not in known and one.casefold() not in statuses)
+        return next((one for one in unknown if not self._is_note(wish, one)), None)
+
+    def _is_note(self, wish: Wish, name: str) -> bool:
+        """Whether a child takes a handoff from a text of the pool."""
+        return wish.task is not None and name in wish.task.handoff_from and self._intake.in_pool(name)
 
     def _without_circles(self, wishes: Sequence[Wish]) -> list[Wish]:
         waiting = [one.task for one in wishes if one.task is not None and one.task.waits_for]

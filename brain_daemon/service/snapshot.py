@@ -1,7 +1,8 @@
 """The brain at one moment, for `brain status`, `watch` and `list`: asked from another process, while the daemon runs or not.
 
-It must feel instant on a queue of 20,000, so nothing is parsed here: folders are counted, the journal is read by a
-connection of its own that can neither write nor wait, and nothing heavy is imported. Folders and journal are looked at one
+It must feel instant on a queue of 20,000, so hardly anything is parsed here: folders are counted, the journal is read by a
+connection of its own that can neither write nor wait, and nothing heavy is imported. Only where budgets are set is the ledger summed, by
+the index, and the few tasks under way are read for their type. Folders and journal are looked at one
 after the other, so a task that moves meanwhile may be counted in neither or both: the next look is right.
 
 Failures: a journal that cannot be read is said in `trouble` and the folders are told all the same; a folder that cannot
@@ -16,11 +17,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from datetime import UTC
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from brain_daemon.model.outcome import FailureKind
+from brain_daemon.model.attempt import Attempt, Decision
+from brain_daemon.model.outcome import Failed, FailureKind
 from brain_daemon.policy.breaker import HalfOpen, Open, from_json
+from brain_daemon.policy.budgets import WARN_SHARE, Amount, Budget, Scope, period
+from brain_daemon.record.wording import dollars
 from brain_daemon.store.layout import Layout, is_task_name
 from brain_daemon.store.looking import address_to_read
 from brain_daemon.store.probe import lock_is_held
@@ -30,12 +35,23 @@ from brain_daemon.store.template import shipped_hashes
 BREAKERS = "breakers"
 """The key in the journal under which service/breakers.py keeps those that are not closed."""
 
+RESERVED = "reserved_usd"
+"""The key in an attempt's `routing` under which its estimate in US dollars stands (service/spending.py)."""
+
+RESERVED_TOKENS = "reserved_tokens"
+
 MAX_ACTIVE = 500
 MAX_ENDED = 10_000
 _DAY_SECONDS = 86_400
 _MAX_INTERFACE_BYTES = 256 << 10
 # As in the partial index `attempts_open`: SQLite uses it only where the words are the same.
 _WAITING = ("ask", "park")
+_COLUMN_OF = {
+    Scope.CHAIN: "o.chain_id",
+    Scope.INTERFACE: "o.interface",
+    Scope.TYPE: "o.task_type",
+    Scope.TASK: "o.task_id",
+}
 _OPEN = "state in ('claimed', 'starting', 'ended', 'recorded')"
 
 
@@ -113,6 +129,41 @@ class BreakerItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetItem:
+    """A budget (with the name of its chain, interface or type) and what is spent of it; `until` is when the calendar renews it, epoch seconds."""
+
+    budget: Budget
+    used: Amount
+    until: float | None = None
+
+    @property
+    def label(self) -> str:
+        """How the person would call it."""
+        return self.budget.label
+
+    @property
+    def share(self) -> float:
+        """The share spent, of dollars or tokens, whichever is more; 1 is all."""
+        pairs = ((self.used.usd, self.budget.usd), (Decimal(self.used.tokens), self.budget.tokens))
+        return max((float(used / of) if of else 1.0 for used, of in pairs if of is not None), default=0.0)
+
+    @property
+    def is_warned(self) -> bool:
+        """Whether a person is to know."""
+        return self.share >= WARN_SHARE
+
+    @property
+    def sentence(self) -> str:
+        """How it stands, in words."""
+        word = "passed" if self.share > 1 else "used up" if self.share == 1 else f"{int(self.share * 100)}% used"
+        usd, tokens = self.budget.usd, self.budget.tokens
+        figures = [] if usd is None else [f"{dollars(self.used.usd)} of {dollars(usd)}"]
+        figures += [] if tokens is None else [f"{self.used.tokens:,} of {tokens:,} tokens"]
+        unpriced = f" and {self.used.unpriced} of unknown price" if self.used.unpriced and usd is not None else ""
+        return f"{self.label} is {word}: {', '.join(figures)}{unpriced}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Today:
     """Since midnight UTC: tasks that ended, attempts, what is known of their cost and how many costs are not."""
 
@@ -127,7 +178,7 @@ class Today:
 class Snapshot:
     """All of it. `owed` outcomes are not in git yet, `why_owed` says why where it is more than a moment.
 
-    `unapproved` names the interfaces that may not run on this host as their files are now.
+    `unapproved` names the interfaces that may not run on this host as their files are now; `budgets` are those nearly or wholly spent.
     """
 
     root: str
@@ -142,6 +193,7 @@ class Snapshot:
     why_owed: str | None = None
     today: Today = Today()
     unapproved: tuple[str, ...] = ()
+    budgets: tuple[BudgetItem, ...] = ()
     trouble: str | None = None
 
 
@@ -156,8 +208,8 @@ class EndedItem:
     finished_at: float | None
 
 
-def take(layout: Layout, now: float | None = None) -> Snapshot:
-    """Look at the brain."""
+def take(layout: Layout, now: float | None = None, budgets: Sequence[Budget] = ()) -> Snapshot:
+    """Look at the brain; `budgets` are those of its settings."""
     at = time.time() if now is None else now
     pending, active = task_names(layout.pending), task_names(layout.active)
     counts = Counts(
@@ -172,7 +224,10 @@ def take(layout: Layout, now: float | None = None) -> Snapshot:
     try:
         with reading(layout) as journal:
             seen = replace(plain, unapproved=_unapproved(journal, layout))
-            return seen if journal is None else _with_journal(seen, journal, layout, set(pending), active)
+            if journal is None:
+                return seen
+            spent = tuple(one for one in standing(journal, budgets, at) if one.is_warned)
+            return _with_journal(replace(seen, budgets=spent), journal, layout, set(pending), active)
     except (sqlite3.Error, ValueError) as error:
         return replace(
             plain, trouble=f"the journal {layout.journal} cannot be read: {error}. `brain doctor` says more."
@@ -228,7 +283,7 @@ def _with_journal(
     meta: dict[str, str] = dict(journal.execute("select key, value from meta").fetchall())
     daemon = _daemon(layout, meta.get("state"), paused=meta.get("paused") == "yes")
     rows = [(name, _newest(journal, name)) for name in sorted(active)[:MAX_ACTIVE]]
-    waiting = [_asking(name, row) for name, row in rows if row is not None and row["decision"] in _WAITING]
+    waiting = [_asking(name, row) for name, row in rows if row is not None and _waits(row, plain.at)]
     held = _held(journal, pending)
     open_counts = dict(journal.execute(f"select state, count(*) from attempts where {_OPEN} group by state"))  # noqa: S608
     owed = open_counts.get("ended", 0) + open_counts.get("recorded", 0)
@@ -237,7 +292,7 @@ def _with_journal(
         daemon=daemon,
         counts=replace(plain.counts, held=len(held), archived=_archived(journal)),
         active=tuple(
-            _active(name, row, plain.at, daemon) for name, row in rows if row is None or row["decision"] not in _WAITING
+            _active(name, row, plain.at, daemon) for name, row in rows if row is None or not _waits(row, plain.at)
         ),
         held=(*waiting, *held),
         questions=_questions(journal),
@@ -252,12 +307,36 @@ def _newest(journal: sqlite3.Connection, name: str) -> dict[str, Any] | None:
     """The newest attempt of the task that owns this file in active/."""
     cursor = journal.execute(
         "select state, number, interface, model, claimant, claimed_at, started_at, lease_until, decision, message, resume_at, "
-        "case decision when 'park' then json_extract(ended, '$.outcome.kind') end as kind "
+        "case decision when 'park' then json_extract(ended, '$.outcome.kind') end as kind, "
+        "case decision when 'again' then ended end as ended "
         "from attempts where task_id = ? order by number desc, rowid desc limit 1",
         (name.removesuffix(".md"),),
     )
     row = cursor.fetchone()
     return None if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
+
+
+def waits_until(attempt: Attempt) -> float | None:
+    """When an attempt's task is tried again, where its interface named a time; epoch seconds. None: nobody knows, or it is not."""
+    ended = attempt.ended
+    if ended is None or attempt.decision is not Decision.AGAIN or not isinstance(ended.outcome, Failed):
+        return None
+    after = ended.outcome.retry_after_seconds
+    return ended.outcome.resets_at if after is None else ended.finished_at + after
+
+
+def _again_at(row: dict[str, Any]) -> float | None:
+    """The same of a row."""
+    told = json.loads(row["ended"]) if row["ended"] else {}
+    outcome = told.get("outcome", {})
+    after = outcome.get("retry_after_seconds")
+    until = outcome.get("resets_at") if after is None else told["finished_at"] + after
+    return None if until is None else float(until)
+
+
+def _waits(row: dict[str, Any], now: float) -> bool:
+    """Whether the newest attempt says that its task waits: for a person, for a time, or for a moment before its worker tries again."""
+    return row["decision"] in _WAITING or (row["decision"] == "again" and (_again_at(row) or 0.0) > now)
 
 
 def _active(name: str, row: dict[str, Any] | None, now: float, daemon: DaemonState) -> ActiveItem:
@@ -288,6 +367,8 @@ def _doing(row: dict[str, Any], now: float, daemon: DaemonState) -> str:
             return "its daemon is gone; `brain run` finds out how it ended"
         case "released":
             return "being given back"
+        case _ if row["decision"] == "again":
+            return "between two attempts"
         case _:
             return "ended, being recorded"
 
@@ -296,6 +377,8 @@ def _asking(name: str, row: dict[str, Any]) -> HeldItem:
     task_id = name.removesuffix(".md")
     if row["decision"] == "park":
         return _parked(task_id, row)
+    if row["decision"] == "again":
+        return HeldItem(task_id=task_id, why=f"{row['message']}; it is tried again then", until=_again_at(row))
     why = row["message"] or "it may have run, and nobody knows how it ended"
     return HeldItem(task_id=task_id, why=f"{why} (`brain release {task_id}` or `brain cancel {task_id}`)")
 
@@ -343,6 +426,88 @@ def _questions(journal: sqlite3.Connection) -> tuple[OpenQuestion, ...]:
             )
         )
     return tuple(found)
+
+
+def standing(journal: sqlite3.Connection, budgets: Sequence[Budget], now: float) -> Iterator[BudgetItem]:
+    """What is spent of each budget: the rows of the ledger, and what attempts without one have used or reserved.
+
+    As service/spending.py has it, but for what agents were granted and have not recorded yet, which other databases hold.
+    """
+    under_way = list(_under_way(journal, types=any(one.scope is Scope.TYPE for one in budgets))) if budgets else []
+    for budget in budgets:
+        span = period(budget.scope, now, UTC)
+        since = "" if span is None else time.strftime("%Y-%m-%d", time.gmtime(span.start))
+        sums: dict[str, tuple[str, Amount]] = {}
+        for name, amount in (*_rows_of(journal, budget.scope, since), *_named(under_way, budget.scope)):
+            _, before = sums.get(name.casefold(), ("", Amount()))
+            sums[name.casefold()] = (name, before.plus(amount))
+        until = None if span is None else span.end
+        if span is not None:
+            yield BudgetItem(budget=budget, used=sums.get("", ("", Amount()))[1], until=until)
+        elif budget.name is not None:
+            yield BudgetItem(budget=budget, used=sums.get(budget.name.casefold(), ("", Amount()))[1])
+        else:
+            yield from (
+                BudgetItem(budget=replace(budget, name=name), used=amount) for name, amount in sums.values() if name
+            )
+
+
+def _rows_of(journal: sqlite3.Connection, scope: Scope, since: str) -> Iterator[tuple[str, Amount]]:
+    """The ledger's rows by name; a row of unknown cost stands with what was reserved for it."""
+    name = _COLUMN_OF.get(scope, "''")
+    within = "substr(timestamp, 1, 10) >= ?"
+    rows = journal.execute(
+        f"select {name}, cost_usd, count(*), sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) "  # noqa: S608 - constants only
+        f"from outcomes o where {within} group by 1, 2",
+        (since,),
+    )
+    for named, usd, number, tokens in rows:
+        known = Decimal(0) if usd is None else Decimal(usd) * number
+        yield named or "", Amount(usd=known, tokens=tokens, unpriced=number if usd is None else 0)
+    unknown = journal.execute(
+        f"select {name}, a.routing from outcomes o join attempts a using (attempt_id) where cost_usd is null and {within}",  # noqa: S608 - constants only
+        (since,),
+    )
+    for named, routing in unknown:
+        yield named or "", Amount(usd=_reserved(json.loads(routing or "{}")).usd)
+
+
+def _under_way(journal: sqlite3.Connection, *, types: bool) -> Iterator[tuple[dict[Scope, str], Amount]]:
+    """Attempts that were started under a budget and have no row yet: what they have used, else what was reserved."""
+    rows = journal.execute(
+        "select task_id, name, spec, interface, routing, ended, json_extract(lineage, '$.chain') from attempts "  # noqa: S608 - constants only
+        f"where {_OPEN} and attempt_id not in (select attempt_id from outcomes)"
+    )
+    for task_id, name, spec, interface, routing, ended, chain in rows:
+        reserved = _reserved(json.loads(routing or "{}"))
+        if reserved == Amount():
+            continue
+        names = {Scope.INTERFACE: interface or "", Scope.CHAIN: chain or "", Scope.TASK: task_id}
+        if types:
+            names[Scope.TYPE] = _type_of(name, spec or b"")
+        usd = None if ended is None else json.loads(ended)["cost"][0]
+        yield names, reserved if usd is None else replace(reserved, usd=Decimal(usd))
+
+
+def _type_of(name: str, data: bytes) -> str:
+    from brain_daemon.model.parsing import parse_task  # noqa: PLC0415 - loads yaml, which only a budget of a type needs
+    from brain_daemon.model.task import TaskSpec  # noqa: PLC0415 - as above
+
+    task = parse_task(name, data)
+    return task.type if isinstance(task, TaskSpec) else ""
+
+
+def _named(under_way: Sequence[tuple[dict[Scope, str], Amount]], scope: Scope) -> Iterator[tuple[str, Amount]]:
+    return ((names.get(scope, ""), amount) for names, amount in under_way)
+
+
+def _reserved(routing: dict[str, Any]) -> Amount:
+    try:
+        usd = Decimal(str(routing.get(RESERVED, 0)))
+    except InvalidOperation:
+        usd = Decimal(0)
+    tokens = routing.get(RESERVED_TOKENS, 0)
+    return Amount(usd=usd, tokens=tokens if isinstance(tokens, int) else 0)
 
 
 def _breakers(told: str | None) -> Iterator[BreakerItem]:

@@ -184,7 +184,11 @@ class Spawner:
 
     def keep_house(self) -> None:
         """Forget the children of tasks that have ended as all of them have."""
+        finishing = self._brain.journal.finishing() if self._known else set()
         for key, one in list(self._known.items()):
+            # Its record names them.
+            if key in finishing:
+                continue
             if self._intake.statuses().get(key) in ("completed", "failed") and not self.outstanding(one.parent):
                 records.forget(self._brain.journal, one.parent)
                 del self._known[key]

@@ -3,7 +3,7 @@
 The rules are policy/budgets.py's; days and months are UTC, like the ledger's. A running attempt stands with its estimate, which its
 attempt in the journal keeps (`routing.reserved_usd`), until its row replaces it. A row of unknown cost, as a crash leaves one, stands
 with that estimate too: sums may be too high, never too low (B15). What agents were granted (`brain acquire`) stands until their
-attempt's row is there; rows that another process has added are found at the next look. Without budgets nothing is read or counted.
+attempt's row is there, and for good where they named no task; rows that another process has added are found at the next look. Without budgets nothing is read or counted.
 Nothing fails here.
 """
 
@@ -33,13 +33,9 @@ from brain_daemon.policy.budgets import (
     period,
 )
 from brain_daemon.service.lineage import lineage_of
+from brain_daemon.service.snapshot import RESERVED, RESERVED_TOKENS, BudgetItem
 from brain_daemon.store.journal import Journal
-from brain_daemon.store.rates import Acquired
-
-RESERVED = "reserved_usd"
-"""The key in an attempt's `routing` under which its estimate in US dollars stands."""
-
-_RESERVED_TOKENS = "reserved_tokens"
+from brain_daemon.store.rates import Acquired, Grant
 
 Names = Mapping[Scope, str]
 _Key = tuple[Scope, str, float]
@@ -57,16 +53,20 @@ class Spending:
         unknown: UnknownPrice,
         clock: Callable[[], float] = time.time,
         acquired: Callable[[str | None], Sequence[Acquired]] = lambda _: (),
+        unattended: Callable[[], Sequence[Grant]] = lambda: (),
     ) -> None:
         self._journal = journal
         self._budgets = tuple(budgets)
         self._unknown = unknown
         self._clock = clock
         self._acquired = acquired
+        self._unattended = unattended
         self._sums: dict[_Key, Amount] = defaultdict(Amount)
+        self._spellings: dict[Scope, dict[str, str]] = defaultdict(dict)
         self._running: dict[str, tuple[Names, Amount]] = {}
-        self._planned: list[tuple[Names, Amount]] = []
+        self._planned: dict[tuple[tuple[Scope, str], ...], tuple[Names, Amount]] = {}
         self._agents: list[tuple[Names, Amount]] = []
+        self._alone: dict[_Key, Amount] = {}
         self._seen = 0
         self.look_at_running()
         self.begin()
@@ -86,6 +86,7 @@ class Spending:
         if self._budgets:
             self._read()
             self._agents = list(self._granted())
+            self._alone = self._granted_alone()
 
     def concerns(self, task: TaskSpec) -> bool:
         """Whether any budget could."""
@@ -109,17 +110,44 @@ class Spending:
             return _ALLOWED
         names = self._names(task, spec)
         budgets = () if own_only else applying(self._budgets, names)
-        pairs = [(budget, self._spent(budget, names)) for budget in budgets]
+        pairs = [(budget, self._spent(budget)) for budget in budgets]
         if task.budget_usd is not None:
             own = Budget(scope=Scope.TASK, name=task.id, usd=task.budget_usd, hard=True)
             pairs.append((own, self._spent_on(task)))
         unknown = UnknownPrice.ALLOW if self._unknown is UnknownPrice.ASK and not asks else self._unknown
         return may_spend(pairs, estimate, now=self._clock(), zone=UTC, streams=streams, unknown=unknown)
 
+    def standing(self) -> tuple[BudgetItem, ...]:
+        """Each budget of the settings with what is spent of it, as the last look found it and what has started and ended since.
+
+        One for each chain, interface or type is told of those that have spent anything.
+        """
+        return tuple(
+            BudgetItem(budget=named, used=self._used(named), until=_renewed(named, self._clock()))
+            for budget in self._budgets
+            for named in self._each(budget)
+        )
+
+    def _each(self, budget: Budget) -> Iterator[Budget]:
+        if budget.name is not None or budget.scope in (Scope.DAY, Scope.MONTH):
+            yield budget
+            return
+        spellings = dict(self._spellings[budget.scope])
+        for names, _ in (*self._running.values(), *self._agents):
+            if budget.scope in names:
+                spellings[names[budget.scope].casefold()] = names[budget.scope]
+        yield from (replace(budget, name=name) for name in spellings.values())
+
     def plan(self, task: TaskSpec, spec: InterfaceSpec, estimate: Estimate) -> None:
         """A task was chosen, and has not started."""
         if self._budgets:
-            self._planned.append((self._names(task, spec), estimate.amount))
+            names = self._names(task, spec)
+            if not any(budget.scope is Scope.TASK for budget in self._budgets):
+                names = {scope: name for scope, name in names.items() if scope is not Scope.TASK}
+            # Equal ones are one sum, so that a long queue is not added up anew for each of its tasks.
+            key = tuple(names.items())
+            planned = self._planned[key][1] if key in self._planned else Amount()
+            self._planned[key] = (names, planned.plus(estimate.amount))
 
     def started(self, attempt: Attempt, task: TaskSpec, spec: InterfaceSpec, estimate: Estimate) -> Attempt:
         """The attempt with its estimate, which stands until it has ended."""
@@ -127,7 +155,7 @@ class Spending:
             return attempt
         self._running[attempt.attempt_id] = (self._names(task, spec), estimate.amount)
         told = "0" if estimate.usd is None else format(estimate.usd, "f")
-        tokens = {} if estimate.tokens is None else {_RESERVED_TOKENS: estimate.tokens}
+        tokens = {} if estimate.tokens is None else {RESERVED_TOKENS: estimate.tokens}
         return replace(attempt, routing={**(attempt.routing or {}), RESERVED: told, **tokens})
 
     def given_back(self, attempt_id: str) -> None:
@@ -179,16 +207,35 @@ class Spending:
                 amount = Amount(usd=one.usd, tokens=one.tokens, unpriced=one.unpriced)
                 yield self._names_on(task, one.interface), amount
 
+    def _granted_alone(self) -> dict[_Key, Amount]:
+        """What was granted to whoever named no task: no row will ever stand for it."""
+        sums: dict[_Key, Amount] = defaultdict(Amount)
+        for one in self._unattended():
+            amount = Amount(usd=one.usd or Decimal(0), tokens=one.ask.tokens, unpriced=int(one.usd is None))
+            for budget in applying(self._budgets, {Scope.INTERFACE: one.interface}):
+                key = _key(budget, one.granted_at)
+                sums[key] = sums[key].plus(amount)
+        return sums
+
     def _add(self, names: Names, used: Amount, at: float) -> None:
         for budget in applying(self._budgets, names):
             key = _key(budget, at)
+            if budget.name is not None:
+                self._spellings[budget.scope][budget.name.casefold()] = budget.name
             self._sums[key] = self._sums[key].plus(used)
 
-    def _spent(self, budget: Budget, names: Names) -> Amount:
-        total = self._sums.get(_key(budget, self._clock()), Amount())
-        for others, amount in (*self._running.values(), *self._planned, *self._agents):
-            if budget.scope in (Scope.DAY, Scope.MONTH) or _same(others.get(budget.scope), budget.name):
-                total = total.plus(amount)
+    def _spent(self, budget: Budget) -> Amount:
+        total = self._used(budget)
+        for others, amount in self._planned.values():
+            total = total.plus(amount) if _falls_under(budget, others) else total
+        return total
+
+    def _used(self, budget: Budget) -> Amount:
+        """Without what was only chosen: it has started meanwhile, or it will not."""
+        key = _key(budget, self._clock())
+        total = self._sums.get(key, Amount()).plus(self._alone.get(key, Amount()))
+        for others, amount in (*self._running.values(), *self._agents):
+            total = total.plus(amount) if _falls_under(budget, others) else total
         return total
 
     def _spent_on(self, task: TaskSpec) -> Amount:
@@ -222,7 +269,7 @@ def reserved_usd(attempt: Attempt) -> Decimal:
 
 
 def _reserved_tokens(attempt: Attempt) -> int:
-    told = (attempt.routing or {}).get(_RESERVED_TOKENS, 0)
+    told = (attempt.routing or {}).get(RESERVED_TOKENS, 0)
     return told if isinstance(told, int) else 0
 
 
@@ -237,6 +284,15 @@ def _key(budget: Budget, at: float) -> _Key:
     span = period(budget.scope, at, UTC)
     name = "" if span is not None else (budget.name or "")
     return budget.scope, name.casefold(), 0.0 if span is None else span.start
+
+
+def _renewed(budget: Budget, at: float) -> float | None:
+    span = period(budget.scope, at, UTC)
+    return None if span is None else span.end
+
+
+def _falls_under(budget: Budget, names: Names) -> bool:
+    return budget.scope in (Scope.DAY, Scope.MONTH) or _same(names.get(budget.scope), budget.name)
 
 
 def _same(one: str | None, other: str | None) -> bool:

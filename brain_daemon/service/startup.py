@@ -283,7 +283,7 @@ class Recovery:
         left = await asyncio.to_thread(
             survivors.end, attempt.attempt_id, orphan.lock_path, self._brain.config.grace_seconds
         )
-        why = "the daemon ended while it ran; its processes have ended since"
+        why = "the daemon ended while it ran; none of its processes is found any more"
         if left:
             why = f"the daemon ended while it ran; still alive: {', '.join(left)}"
         self.interrupt(attempt, why)

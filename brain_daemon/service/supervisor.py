@@ -30,7 +30,7 @@ from brain_daemon.model.errors import Occupied, StorageError
 from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import Failed, FailureKind, Outcome, Reason, Status
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.service import answering, leases
+from brain_daemon.service import actions, answering, leases
 from brain_daemon.service.agents import in_flight
 from brain_daemon.service.asker import Asker
 from brain_daemon.service.board import BoardWriter
@@ -156,7 +156,7 @@ class Supervisor:
         self._parking = Parking(brain, self._spawner.outstanding)
         self._parking.look()
         self._dispatch.resuming = self._parking.resuming
-        self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking)
+        self._board = BoardWriter(brain, self._intake, self._dispatch, self._parking, self._roster.find)
         self._disk = DiskWatch(brain, self._board)
         self._jobs = Jobs(
             brain,
@@ -224,6 +224,7 @@ class Supervisor:
         for adapter in self._adapters.values():
             if isinstance(adapter, ToolAdapter):
                 adapter.close()
+        self._board.notice("budgets", *self._gate.warnings())
         self._gate.close()
         try:
             self._set_state(State.STOPPED)
@@ -315,6 +316,8 @@ class Supervisor:
             return False
         if self._intake.next_due is not None or self._roster.is_checking:
             return False
+        if self._dispatch.doubts and self._may_start():
+            return False  # a task that can never run ends by itself in a moment
         return not len(self._dispatch) or not self._may_start()
 
     def _may_start(self) -> bool:
@@ -524,6 +527,7 @@ class Supervisor:
                     self._interrupt_all()
                 case "cancel":
                     if not self._jobs.cancel(request.task_id or "", request.why):
+                        actions.cancel_unstarted(self._brain, request.task_id or "", request.why)
                         self._look_again()
                 case _:
                     # A wait of its own ends for the released task only: a wake must not hammer on a limit.

@@ -13,6 +13,7 @@ the attempt `starting` in the journal: recovery calls it interrupted, which is t
 """
 
 import asyncio
+import logging
 import random
 import time
 import uuid
@@ -46,10 +47,12 @@ from brain_daemon.record.redact import clean_ended
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.desk import Desk
 from brain_daemon.service.ending import decided, unstarted
+from brain_daemon.service.foresight import ESTIMATE, estimate
 from brain_daemon.service.gate import Entrant, Gate
 from brain_daemon.service.invoking import Invoker, not_begun
 from brain_daemon.service.job import Job
 
+_LOG = logging.getLogger("brain_daemon")
 INLINE_WAIT_SECONDS = 60.0
 
 
@@ -76,6 +79,11 @@ class Worker:
 
     async def carry(self, job: Job) -> Step:
         """Run a job whose first attempt is `starting` in the journal until its task has ended, waits for a person, or waits long."""
+        step = await self._carried(job)
+        job.tried -= _logged_out(job)
+        return step
+
+    async def _carried(self, job: Job) -> Step:
         while True:
             step = await self._on_one_interface(job)
             if isinstance(step, Again) and job.cancel.is_set() and not job.stopping:
@@ -224,6 +232,7 @@ class Worker:
         """The attempt with what the journal says of where it runs, why, and from which earlier one it goes on."""
         spec = self._find(job.ranked.name)
         tier = job.ranked.tier.value
+        self._foresee(job, spec)
         resumes_sessions = spec is not None and bool(spec.invoke.resume)
         job.resume = resumption(job.history, job.ranked.name, job.task.text, can_resume=resumes_sessions)
         why = "; ".join(filter(None, (job.why, _how_it_goes_on(job))))
@@ -238,10 +247,19 @@ class Worker:
                 "tier": tier,
                 "rejected": dict(job.choice.rejected),
                 **decision(job.choice, job.decided, proved=bool(job.task.verify)),
+                **({ESTIMATE: job.estimate} if job.estimate else {}),
             },
         )
         argv = () if spec is None else self._invoker.argv(job, spec)
         return replace(job.attempt, argv=argv)
+
+    def _foresee(self, job: Job, spec: InterfaceSpec | None) -> None:
+        """Say what a long prompt may cost before it is sent: to the log, and in the notes of the result."""
+        before = job.estimate
+        job.estimate = "" if spec is None else estimate(self._brain, job.task, spec, job.ranked.model) or ""
+        job.notes = (*(one for one in job.notes if one != before), *([job.estimate] if job.estimate else ()))
+        if job.estimate and job.estimate != before:
+            _LOG.info("a long prompt", extra={"action": "estimate", "task": job.task.id, "says": job.estimate})
 
 
 def _as_stopped(job: Job, ended: Ended) -> Ended:
@@ -276,7 +294,14 @@ def _failed_its_check(outcome: Outcome) -> bool:
 
 
 def _again_here(step: Step) -> bool:
-    return isinstance(step, Again) and step.name is None and step.delay_seconds <= INLINE_WAIT_SECONDS
+    return isinstance(step, Again) and step.interface == "same" and step.delay_seconds <= INLINE_WAIT_SECONDS
+
+
+def _logged_out(job: Job) -> set[str]:
+    """Whom the job found without a login: their breakers keep it from them, and once they are logged in again it may go there."""
+    newest = {one.interface: one.ended.outcome for one in job.history if one.interface and one.ended}
+    refused = ((name, outcome) for name, outcome in newest.items() if isinstance(outcome, Failed))
+    return {name for name, outcome in refused if outcome.kind is FailureKind.AUTH}
 
 
 def _delay(step: object) -> float:

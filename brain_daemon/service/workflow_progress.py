@@ -8,16 +8,16 @@ Failures: an output that cannot be read any more fails the step that gave it, wi
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from brain_daemon.adapters.expressions import compiled, is_true, run_of
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import Damaged
-from brain_daemon.model.expression import paths_in
+from brain_daemon.model.expression import looked_into, paths_in
 from brain_daemon.model.outcome import Reason, Status
 from brain_daemon.model.workflow import MAX_ITEMS, Step, Workflow, task_id
-from brain_daemon.model.workflow_text import items_of, looked_up, shown
+from brain_daemon.model.workflow_text import items_of, looked_up, shown, unpacked
 from brain_daemon.policy.workflow import Plan, Stand, StepState, answered_by, next_steps
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.results import read_recorded
@@ -245,17 +245,30 @@ class Progress:
     def _seen_by(self, when: str) -> dict[str, object]:
         """What a `when` sees; outputs are read only where it may use them."""
         paths = paths_in(when)
+        deep = looked_into(when)
         asked = {path[1] for path in paths if path[0] == "steps" and len(path) > 1}
         wide = any(path == ("steps",) for path in paths)
         steps = {
             name: {
                 "status": state.stand.value,
-                "output": self._value(self.workflow.by_id[name].output) if wide or name in asked else None,
+                "output": self._asked(("steps", name, "output"), self.workflow.by_id[name].output, paths, deep)
+                if wide or name in asked
+                else None,
             }
             for name, state in self.states().items()
         }
-        named = {path[0]: self._value(path[0]) for path in paths if path[0] in self.workflow.giver}
-        return {**self.record.params, **named, "params": dict(self.record.params), "steps": steps}
+        own = {path[0] for path in paths if path[0] in self.workflow.giver} | self.record.params.keys()
+        named = {name: self._asked((name,), name, paths, deep) for name in own}
+        params = {name: self._asked(("params", name), name, paths, deep) for name in self.record.params}
+        return {**named, "params": params, "steps": steps}
+
+    def _asked(
+        self, place: tuple[str, ...], name: str, paths: Iterable[tuple[str, ...]], deep: Collection[tuple[str, ...]]
+    ) -> object:
+        """What a `when` finds at a place: a text, or the JSON that it is where the `when` looks into it."""
+        value = self._value(name)
+        inside = place in deep or any(path[: len(place)] == place != path for path in (*paths, *deep))
+        return unpacked(value) if inside else value
 
     # prompts
 

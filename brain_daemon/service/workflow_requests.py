@@ -9,9 +9,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from brain_daemon.model.attempt import Decision
 from brain_daemon.model.errors import Damaged, Refused, UserError
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.workflow import changed_steps, resolved_params
+from brain_daemon.policy.resuming import is_parked
 from brain_daemon.policy.workflow import Stand, StepState
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
@@ -39,12 +41,26 @@ from brain_daemon.service.workflows import cancel_rest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
-    """A step as it stands. `tasks` are its tasks, `completed` how many of them have."""
+    """A step as it stands. `tasks` are its tasks, `completed` how many of them have, `held` says why none of the others is at work.
+
+    `held` is empty where one of them is, or is about to be.
+    """
 
     id: str
     state: StepState
     tasks: tuple[str, ...]
     completed: int
+    held: str = ""
+
+    @property
+    def stands(self) -> str:
+        """How it stands in one word, as people are told."""
+        return "held" if self.held else self.state.stand.value
+
+    @property
+    def why(self) -> str:
+        """Why it stands so, where there is more to say."""
+        return self.held or self.state.why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,16 +175,43 @@ def view(brain: Brain, record: RunRecord) -> RunView:
         source=record.source,
         params=record.params,
         chain=(lineage.chain if lineage is not None else None) or record.run,
-        steps=tuple(_step_view(progress, step.id) for step in progress.workflow.in_order),
+        steps=tuple(_step_view(brain, progress, step.id) for step in progress.workflow.in_order),
         outputs=_outputs(progress),
     )
 
 
-def _step_view(progress: Progress, name: str) -> StepView:
+def _step_view(brain: Brain, progress: Progress, name: str) -> StepView:
     begun = progress.begun(name)
     tasks = begun.task_ids if begun is not None else ()
-    done = sum(1 for one in tasks if progress.state_of(one).stand is Stand.COMPLETED)
-    return StepView(id=name, state=progress.states()[name], tasks=tasks, completed=done)
+    stands = {one: progress.state_of(one).stand for one in tasks}
+    return StepView(
+        id=name,
+        state=progress.states()[name],
+        tasks=tasks,
+        completed=sum(1 for stand in stands.values() if stand is Stand.COMPLETED),
+        held=_what_holds(brain, [one for one, stand in stands.items() if stand is Stand.RUNNING]),
+    )
+
+
+def _what_holds(brain: Brain, tasks: list[str]) -> str:
+    """Why none of these unended tasks is at work: what holds the first of them; empty where one is at work or may begin."""
+    holds = {hold.name: hold.reason for hold in brain.journal.holds()} if tasks else {}
+    reasons = [_hold(brain, one, holds) for one in tasks]
+    return reasons[0] if reasons and all(reasons) else ""
+
+
+def _hold(brain: Brain, task_id: str, holds: Mapping[str, str]) -> str:
+    if os.path.lexists(os.path.join(brain.layout.pending, f"{task_id}.md")):
+        return holds.get(f"{task_id}.md", "")
+    return _parked(brain, task_id)
+
+
+def _parked(brain: Brain, task_id: str) -> str:
+    """What a task in active/ waits for that is not at work; empty where it is."""
+    attempts = brain.journal.attempts_of(task_id)
+    if not attempts or not (is_parked(attempts[-1]) or attempts[-1].decision is Decision.ASK):
+        return ""
+    return next(iter(attempts[-1].message.splitlines()), "") or "waits for you"
 
 
 def _outputs(progress: Progress) -> dict[str, str]:

@@ -5,7 +5,8 @@ never start more than a quota together. The attempt's end books what it used in 
 leaves its reservation standing: its brain's recovery settles it, or else it lapses after a week and counts as used from then on.
 So after a crash the sums may be too high, never too low (B15).
 
-A clock that moves back forgets nothing: what was booked at a time that has not come yet counts from when it is first seen so. Rows
+A clock that moves back forgets nothing: what was booked at a time that has not come yet counts from when it is first seen so. A clock that
+was set forward is told by the time since the machine's boot, which is noted with each write (`jumps`, for policy/quotas.py). Rows
 older than any window are dropped. The text in git stays the record of what was spent; this file may be moved away, and then counts
 begin with what each brain's ledger says (`book`).
 
@@ -20,9 +21,13 @@ from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from typing import Any
 
+from brain_daemon.policy.clock import Jump, Moment, jumps, was_set_forward
 from brain_daemon.policy.quotas import ONE_MESSAGE, Count, NoRoom, Quota, Reported, Use, concerned, no_room, read
 from brain_daemon.store.database import Database, Kind
 from brain_daemon.store.files import Files
+
+Elapsed = Callable[[], tuple[str, float]]
+"""The name of this boot of the machine, and the seconds since then, its sleep included."""
 
 FILE_NAME = "accounts.db"
 LAPSE_SECONDS = 7 * 86_400.0
@@ -37,6 +42,16 @@ _KIND = Kind(
 _NANO = Decimal(10**9)
 # What one row may hold, so that no sum leaves 64 bits: 10^15 tokens, a million dollars.
 _MOST = 2**50
+# Looks at the clocks, of this boot: the last one, and before it those after which the clock was set forward. Accounts that an older
+# release has made get the table when they are opened.
+_MOMENTS = """create table if not exists moments (
+    number  integer primary key,
+    boot    text not null,
+    elapsed real not null,
+    wall    real not null
+) strict"""
+_MOST_MOMENTS = 100
+_BOOT_NAME = "/proc/sys/kernel/random/boot_id"
 # When a row counts: see accounts.sql.
 _MOMENT = "case when at <= :now then at else min(seen_at, :now) end"
 _SUMS = "coalesce(sum(messages), 0), coalesce(sum(tokens), 0), coalesce(sum(usd_nano), 0)"
@@ -75,11 +90,25 @@ class Booking:
 
 
 class Accounts:
-    """The verbs on one connection; not for several threads. `clock` gives the time of day in epoch seconds."""
+    """The verbs on one connection; not for several threads. `clock` gives the time of day in epoch seconds.
 
-    def __init__(self, path: str, files: Files, *, clock: Callable[[], float] = time.time) -> None:
+    Without `elapsed` nobody sees that the clock was set forward.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        files: Files,
+        *,
+        clock: Callable[[], float] = time.time,
+        elapsed: Elapsed | None = None,
+    ) -> None:
         self._clock = clock
+        self._elapsed = elapsed
         self._database = Database(path, files, _KIND)
+        if elapsed is not None and not self._database.rows("select 1 from sqlite_master where name = 'moments'"):
+            with self._database.transaction():
+                self._database.connection.execute(_MOMENTS)
 
     def close(self) -> None:
         """The file stays."""
@@ -160,11 +189,12 @@ class Accounts:
             ).rowcount
 
     def prune(self, older_than_seconds: float = KEEP_SECONDS) -> int:
-        """Drop what is older than any window; how many rows there were."""
+        """Drop what is older than any window, by the clock as it was too; how many rows there were."""
         with self._writing() as now:
+            ahead_seconds = max((jump.ahead_seconds for jump in self.jumps()), default=0.0)
             return self._database.connection.execute(
                 f"delete from entries where state != 'reserved' and {_MOMENT} < :before",  # noqa: S608 - constants only
-                {"now": now, "before": now - older_than_seconds},
+                {"now": now, "before": now - older_than_seconds - ahead_seconds},
             ).rowcount
 
     # sums
@@ -184,6 +214,14 @@ class Accounts:
             {"account": account, "since": since, "until": until, "now": self._clock()},
         )[0]
         return _use(*row)
+
+    def jumps(self) -> tuple[Jump, ...]:
+        """When the clock was set forward in this boot of the machine, as far as it has not come back."""
+        if self._elapsed is None:
+            return ()
+        now = self._moment(self._elapsed, self._clock())
+        *earlier, last = self._moments() or [now]
+        return jumps([*earlier, last] if was_set_forward(last, now) else earlier, now)
 
     # what clients say
 
@@ -300,15 +338,45 @@ class Accounts:
         with self._writing():
             pass
 
+    def _moments(self) -> list[Moment]:
+        rows = self._database.rows("select boot, elapsed, wall from moments order by number")
+        return [Moment(boot=boot, elapsed=elapsed, wall=wall) for boot, elapsed, wall in rows]
+
+    def _moment(self, elapsed: Elapsed, now: float) -> Moment:
+        boot, seconds = elapsed()
+        return Moment(boot=boot, elapsed=seconds, wall=now)
+
+    def _note_moment(self, now: Moment) -> None:
+        """The last look at the clocks; the one before it stays where the clock was set forward since."""
+        execute = self._database.connection.execute
+        execute("delete from moments where boot != ?", (now.boot,))
+        last = self._moments()[-1:]
+        if last and not was_set_forward(last[0], now):
+            execute("delete from moments where number = (select max(number) from moments)")
+        execute("insert into moments (boot, elapsed, wall) values (?, ?, ?)", (now.boot, now.elapsed, now.wall))
+        execute("delete from moments where number <= (select max(number) from moments) - ?", (_MOST_MOMENTS,))
+
     @contextmanager
     def _writing(self) -> Iterator[float]:
         """A transaction; gives the time of day, having noted for every row it has not reached that it was seen then."""
         with self._database.transaction():
             now = self._clock()
+            if self._elapsed is not None:
+                self._note_moment(self._moment(self._elapsed, now))
             execute = self._database.connection.execute
             execute("update entries set seen_at = :now where at > :now and seen_at > :now", {"now": now})
             execute("update reports set at = :now where at > :now", {"now": now})
             yield now
+
+
+def since_boot() -> tuple[str, float]:
+    """This boot of the machine by name, where the system has one, and the seconds since then, its sleep included."""
+    try:
+        with open(_BOOT_NAME, encoding="ascii") as file:
+            name = file.read().strip()
+    except OSError:
+        name = ""
+    return name, time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _columns(use: Use) -> tuple[int, int, int]:

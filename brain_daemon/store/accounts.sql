@@ -3,7 +3,7 @@
 -- lapsed when nobody has ended it for long. Dollars are whole billionths, rounded up.
 --
 -- `at` is when the row counts; while the clock stands before `at`, `seen_at` does: the earliest time of day at which the
--- row was known.
+-- row was known. The table `moments` stands in accounts.py.
 
 create table entries (
     account    text not null,

@@ -36,9 +36,12 @@ _KIND = Kind(
 _LONGEST_SECONDS = 120.0
 _AFTER_OTHERS_SECONDS = 1.0
 _KEEP_SECONDS = 31 * 86_400.0
+# What was granted for no attempt is on record nowhere else, and counts against budgets that no calendar renews.
+_KEEP_UNATTENDED_SECONDS = 366 * 86_400.0
 _DAYS_KEPT_SECONDS = 7 * 86_400.0
 _NANO = Decimal(10**9)
 _MOST = 2**50
+_GRANT = "request_id, key, brain, requests, tokens, task_id, interface, attempt_id, usd_nano, granted_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +183,7 @@ class RateBook:
     def granted(self, request_id: str) -> Grant | None:
         """The grant of this request, if it has one."""
         rows = self._database.rows(
-            "select request_id, key, brain, requests, tokens, task_id, interface, attempt_id, usd_nano, granted_at "
-            "from grants where request_id = ?",
+            f"select {_GRANT} from grants where request_id = ?",  # noqa: S608 - constants only
             (request_id,),
         )
         return _grant(rows[0]) if rows else None
@@ -215,6 +217,14 @@ class RateBook:
             )
             for row in rows
         ]
+
+    def unattended(self, brain: str) -> list[Grant]:
+        """What was granted on requests of a brain that were for no attempt, oldest first: no row of a ledger stands for it."""
+        rows = self._database.rows(
+            f"select {_GRANT} from grants where brain = ? and attempt_id is null order by granted_at",  # noqa: S608 - constants only
+            (brain,),
+        )
+        return [_grant(row) for row in rows]
 
     # accounts
 
@@ -250,7 +260,10 @@ class RateBook:
         now = self._wall_clock()
         execute = self._database.connection.execute
         execute("delete from tallies where day < ?", (_day(now - _DAYS_KEPT_SECONDS),))
-        execute("delete from grants where granted_at < ?", (now - _KEEP_SECONDS,))
+        execute(
+            "delete from grants where granted_at < iif(attempt_id is null, ?, ?)",
+            (now - _KEEP_UNATTENDED_SECONDS, now - _KEEP_SECONDS),
+        )
 
     def _rates(self, ask: Ask) -> Rates:
         """The buckets as they were left; full ones where nobody has drawn yet."""

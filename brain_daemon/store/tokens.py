@@ -17,7 +17,7 @@ from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.reading import read_regular
 
-VARIABLE = "BRAIN_TOKEN"
+VARIABLE = "BRAIN_PROOF"
 _KEY_BYTES = 32
 
 

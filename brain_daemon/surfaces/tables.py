@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
 _CELL_LENGTH = 1000
 _GAP = "  "
+_BRANCHES = " │├└─"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading; `right` aligns numbers, `whole` keeps a cell on one line, `styles` colour a cell by its first word."""
+    """A heading; `right` aligns numbers, `whole` keeps a cell on one line, `styles` colour a cell by its first word.
+
+    `tree` leaves the lines and blanks alone that a cell begins with.
+    """
 
     heading: str
     right: bool = False
     whole: bool = False
+    tree: bool = False
     styles: tuple[tuple[str, str], ...] = ()
 
 
@@ -91,13 +96,13 @@ def drawn(columns: Sequence[Column], rows: Rows, title: str = "") -> "Table":
         table.add_column(column.heading, justify=justify, no_wrap=column.whole or column.right, overflow="fold")
     for row in rows:
         cells = zip(columns, row, strict=True)
-        table.add_row(*(Text(clean_line(cell, _CELL_LENGTH), style=_style(column, cell)) for column, cell in cells))
+        table.add_row(*(Text(_clean(column, cell), style=_style(column, cell)) for column, cell in cells))
     return table
 
 
 def plain(columns: Sequence[Column], rows: Rows, title: str = "") -> str:
     """The table for a pipe: columns aligned by blanks, the last one as long as it is."""
-    body = [[clean_line(cell, _CELL_LENGTH) for cell in row] for row in rows]
+    body = [[_clean(column, cell) for column, cell in zip(columns, row, strict=True)] for row in rows]
     lines = [[column.heading for column in columns], *body]
     widths = [max(width(line[number]) for line in lines) for number in range(len(columns))]
     head = [title] if title else []
@@ -117,6 +122,11 @@ def _aligned(columns: Sequence[Column], widths: Sequence[int], line: Sequence[st
         blanks = " " * (room - width(cell))
         cells.append(blanks + cell if column.right else cell + blanks)
     return _GAP.join(cells).rstrip()
+
+
+def _clean(column: Column, cell: str) -> str:
+    text = cell.lstrip(_BRANCHES) if column.tree else cell
+    return cell[: len(cell) - len(text)] + clean_line(text, _CELL_LENGTH)
 
 
 def _style(column: Column, cell: str) -> str:

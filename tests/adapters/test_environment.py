@@ -66,7 +66,7 @@ def test_a_secret_of_the_daemon_never_reaches_a_child():
         "HTTPS_PROXY": f"http://ann:{CANARY}@proxy",
         "LD_PRELOAD": CANARY,
         "PYTHONPATH": CANARY,
-        "BRAIN_TOKEN": CANARY,
+        "BRAIN_PROOF": CANARY,
         "GIT_DIR": CANARY,
     }
     seen = subprocess.run(["/usr/bin/env"], env=child(parent), capture_output=True, text=True, check=True).stdout

@@ -20,6 +20,7 @@ import pytest
 from brain_daemon.adapters import process, procfs, pstable, survivors
 from brain_daemon.adapters.process import Command, RawRun, run, start
 from brain_daemon.model.errors import Occupied, StorageError, Transient, UserError
+from tests.depth import deep
 
 ATTEMPT = "task-1.a1.00000001"
 MIB = 1 << 20
@@ -419,8 +420,9 @@ async def test_the_grace_is_not_waited_out_for_those_who_were_never_warned(tmp_p
     assert not lives(pid_in(mark))
 
 
-async def test_fifty_at_once_each_get_their_own_end(tmp_path, way):
-    """Many trees side by side do not mix up codes, files or orphans."""
+async def test_many_at_once_each_get_their_own_end(tmp_path, way):
+    """Trees side by side do not mix up codes, files or orphans."""
+    count = deep(20, 50)
 
     async def one(number: int) -> tuple[RawRun, str]:
         folder = tmp_path / str(number)
@@ -428,9 +430,9 @@ async def test_fifty_at_once_each_get_their_own_end(tmp_path, way):
         ask = shell(folder, f"setsid sleep 600 & echo {number}; exit {number}", attempt_id=f"t.a1.{number:08x}")
         return await run(ask), text_of(ask)
 
-    ended = await asyncio.gather(*(one(number) for number in range(50)))
-    assert [raw.exit_code for raw, _ in ended] == list(range(50))
-    assert [text for _, text in ended] == [f"{number}\n" for number in range(50)]
+    ended = await asyncio.gather(*(one(number) for number in range(count)))
+    assert [raw.exit_code for raw, _ in ended] == list(range(count))
+    assert [text for _, text in ended] == [f"{number}\n" for number in range(count)]
     assert {raw.survivors for raw, _ in ended} == {()}
 
 

@@ -107,6 +107,22 @@ def test_an_agent_declares_what_each_level_of_permission_means(name):
     assert len({(profile.arguments, profile.set_env) for profile in profiles}) == 3
 
 
+@pytest.mark.parametrize("name", [*CLIENTS, "openai_api", "anthropic_api", "gemini_api", "ollama"])
+def test_no_client_and_no_api_may_be_silent_for_ever(name):
+    """A model is loaded, or a long answer made ready, in less; the file of one that needs more says so."""
+    assert spec_in(SHIPPED / f"{name}.md").invoke.inactivity_seconds in (300.0, 900.0)
+
+
+@pytest.mark.parametrize(("name", "key"), [("claude_code", "ANTHROPIC_API_KEY"), ("codex", "CODEX_API_KEY")])
+def test_what_is_booked_as_a_subscription_is_given_no_key_to_bill(name, key):
+    """With a key in sight these clients bill it; a registration of its own, as on the client's page, is for that."""
+    spec = spec_in(SHIPPED / f"{name}.md")
+    assert spec.cost.tier is Tier.SUBSCRIPTION
+    assert key not in (*spec.invoke.env, spec.auth.env)
+    page = (TOP / "docs" / "clients" / f"{name}.md").read_text()
+    assert f"env: {key}}}" in page
+
+
 def test_the_shipped_routing_table_names_only_what_is_shipped():
     """A name in the table that no file has would never be chosen and never be missed."""
     data = (TOP / "context" / "routing.md").read_bytes()

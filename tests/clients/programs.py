@@ -45,10 +45,10 @@ def _codex(home: Path, url: str) -> Mapping[str, str]:
         home / ".codex" / "config.toml",
         f'model = "{MODEL}"\nmodel_provider = "loopback"\ncheck_for_update_on_startup = false\n'
         "[analytics]\nenabled = false\n"
-        f'[model_providers.loopback]\nname = "loopback"\nbase_url = "{url}/v1"\nenv_key = "CODEX_API_KEY"\n'
+        f'[model_providers.loopback]\nname = "loopback"\nbase_url = "{url}/v1"\nexperimental_bearer_token = "{KEY}"\n'
         'wire_api = "responses"\nrequest_max_retries = 1\nstream_max_retries = 1\n',
     )
-    return {"CODEX_API_KEY": KEY}
+    return {}
 
 
 def _gemini(home: Path, url: str) -> Mapping[str, str]:

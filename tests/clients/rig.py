@@ -100,12 +100,14 @@ class Rig:
         return {path.stem: document.read_result(path.read_bytes()) for path in files}
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """`brain run` in the background; it is asked to stop at the end, and killed if it does not."""
+    def running(self, first: str = "") -> Iterator[subprocess.Popen[bytes]]:
+        """`brain run` in the background; it is asked to stop at the end, and killed if it does not. `first` is Python that it does before."""
+        program = f"{first}\nimport runpy\nrunpy.run_module('brain_daemon', run_name='__main__', alter_sys=True)"
+        start = ("-c", program) if first else ("-m", "brain_daemon")
         log = self.folder / "daemon.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "brain_daemon", "--brain", str(self.root), "run"],
+                [sys.executable, *start, "--brain", str(self.root), "run"],
                 env=self.environment | _import_path(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,4 +1,4 @@
-"""What aimock cannot say, said by a small server: cached tokens, spent quotas, waits of hours, and whether a long prompt came whole.
+"""What aimock cannot say, said by a small server: cached tokens, spent quotas, waits of hours, logins, and whether a long prompt came whole.
 
 The first part of the path chooses what is said (`http://127.0.0.1:PORT/cached/v1/messages`), the rest is the vendor's. The
 bodies of errors and the names of headers are modelled on public issue threads about the real services.
@@ -17,15 +17,22 @@ from typing import Any
 from tests.clients.servers import usage
 
 CACHED_TEXT = "from the cache é中😀"
+LAST_WORDS = "It is done."
 INPUT_TOKENS, CACHED_TOKENS, OUTPUT_TOKENS, REASONING_TOKENS = 9312, 8000, 77, 21
 HOURS_SECONDS = 10_800
+SOON_SECONDS = 5
+CALLING = (100, 20)
+"""Input and output tokens of the answer that calls a tool before the limit is met."""
 _PAYLOAD = re.compile(r"<<<(.*?)>>>", re.DOTALL)
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
 
 class Stub(ThreadingHTTPServer):
-    """The server; `url(scenario)` is a base address for a client. `resets_at` is the epoch that spent quotas name, `asked` the scenarios in order."""
+    """The server; `url(scenario)` is a base address for a client. `resets_at` is the epoch that spent quotas name, `asked` the scenarios in order.
+
+    `is_spent`: the limit in the middle of a run has been met. `logged_in`: the login of `expired` works again.
+    """
 
     daemon_threads = True
 
@@ -33,6 +40,8 @@ class Stub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.resets_at = int(time.time()) + HOURS_SECONDS
         self.asked: list[str] = []
+        self.is_spent = False
+        self.logged_in = False
         self.closing = threading.Event()
 
     def url(self, scenario: str) -> str:
@@ -152,6 +161,25 @@ def _quota(vendor: str, body: Mapping[str, Any], server: Stub) -> Answer:
     return _json(429, {"error": {"message": message, "type": "insufficient_quota", "code": "insufficient_quota"}})
 
 
+def _middle(vendor: str, body: Mapping[str, Any], server: Stub) -> Answer:
+    """Claude runs a tool; what comes of that meets the five-hour limit, which ends a few seconds later."""
+    if not body.get("tools"):
+        return _anthropic("A title", body)
+    if '"tool_result"' not in json.dumps(body):
+        return _tool_call(body)
+    if not server.is_spent:
+        server.is_spent, server.resets_at = True, int(time.time()) + SOON_SECONDS
+    return _quota(vendor, body, server) if time.time() < server.resets_at else _anthropic(LAST_WORDS, body)
+
+
+def _expired(vendor: str, body: Mapping[str, Any], server: Stub) -> Answer:
+    """The login has run out, until it is renewed."""
+    if server.logged_in:
+        return _cached(vendor, body, server)
+    error = {"type": "authentication_error", "message": "OAuth token has expired."}
+    return _json(401, {"type": "error", "error": error})
+
+
 def _later(vendor: str, body: Mapping[str, Any], server: Stub) -> Answer:
     """An ordinary rate limit that says: in three hours."""
     error: dict[str, object] = {
@@ -176,6 +204,8 @@ _SCENARIOS: dict[str, Callable[[str, Mapping[str, Any], Stub], Answer]] = {
     "digest": _digest,
     "quota": _quota,
     "later": _later,
+    "middle": _middle,
+    "expired": _expired,
     "silent": _silent,
 }
 
@@ -207,6 +237,36 @@ def _anthropic(text: str, body: Mapping[str, Any]) -> Answer:
             "type": "message_delta",
             "delta": {"stop_reason": "end_turn", "stop_sequence": None},
             "usage": {**told, "output_tokens": OUTPUT_TOKENS},
+        },
+        {"type": "message_stop"},
+    )
+
+
+def _tool_call(body: Mapping[str, Any]) -> Answer:
+    """Claude is told to leave a file in the folder it works in."""
+    told = {"input_tokens": CALLING[0], "output_tokens": 1}
+    message = {
+        "id": "msg_tool", "type": "message", "role": "assistant", "model": body.get("model"), "content": [],
+        "stop_reason": None, "stop_sequence": None, "usage": told,
+    }  # fmt: skip
+    arguments = json.dumps({"command": "echo begun > begun.txt", "description": "Begin"})
+    return _events(
+        {"type": "message_start", "message": message},
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": arguments},
+        },
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+            "usage": {**told, "output_tokens": CALLING[1]},
         },
         {"type": "message_stop"},
     )

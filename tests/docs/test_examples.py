@@ -213,6 +213,8 @@ def test_the_json_example_reads_the_failure_it_stands_for(brain, tmp_path, monke
     programs.mkdir()
     (programs / "wordsmith").write_text(script.text.replace('"1s"', '"0.01s"'))
     (programs / "wordsmith").chmod(0o755)
+    (programs / "python3").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (programs / "python3").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     brain.write(interface.about, interface.text)
     brain.drop("no.md", "---\ninterface: wordsmith\n---\nplease fail\n")

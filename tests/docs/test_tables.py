@@ -81,7 +81,7 @@ AND = {
     "it was there before this journal, or nobody knows since when": {"twin": {None}, "active_since": {None, 5.0}},
     "it came after this journal": {"twin": {None}, "active_since": {15.0}},
     "its program still runs": {"alive": {True}},
-    "its program does not run": {"alive": {False}},
+    "its program is not found": {"alive": {False}},
     "it waits for an answer or is parked": {"decision": {Decision.ASK, Decision.PARK}},
     "it waits for nothing": {"decision": {None, Decision.FINISH, Decision.AGAIN}},
     "it has finished": {"decision": {None, Decision.FINISH}},
@@ -223,7 +223,7 @@ def test_each_kind_of_failure_leads_to_what_its_row_says(row):
     kind = FailureKind(words(row[0])[0])
     elsewhere, again = _after(kind, remaining=("other",)), _after(kind)
     assert (isinstance(elsewhere, Again) and elsewhere.name == "other") is (row[2] == "yes")
-    assert type(again) is {"later": Again, "afresh": Again, "parks": Park, "no": Finish}[row[3]]
+    assert type(again) is {"later": Again, "afresh": Again, "waits": Again, "parks": Park, "no": Finish}[row[3]]
     assert is_blameless(Failed(kind=kind, message="")) is (row[4] == "no")
     last = _after(kind, so_far=BLAMELESS_LIMIT + 5, blameless=BLAMELESS_LIMIT)
     assert isinstance(last, Finish)

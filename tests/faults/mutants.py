@@ -212,7 +212,7 @@ MUTANTS = (
     Mutant(
         "an interrupted attempt goes back to pending/ unasked",
         "policy/recovery.py",
-        'return Interrupt("the daemon ended while it ran", restore=missing)',
+        'return Interrupt("the daemon ended while it ran, and none of its processes is found", restore=missing)',
         "return GiveBack()",
         "tests/policy/test_recovery.py",
     ),

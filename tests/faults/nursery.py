@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -98,7 +98,11 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=REPOSITORY,
+            start_new_session=True,  # what is forked has no terminal, nor its Ctrl-C
         )
 
     def __enter__(self) -> Self:
@@ -109,7 +113,22 @@ class Nursery:
 
     def start(self, root: str, log: str, environment: Mapping[str, str], point: Point | None = None) -> Forked:
         """`brain run` on the brain at `root`, what it says appended to `log`."""
-        order = {"root": root, "log": log, "environment": dict(environment), "point": point and asdict(point)}
+        return self.order(["--brain", root, "run"], environment, (os.devnull, log, log), point)
+
+    def order(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        streams: tuple[str, str, str],
+        point: Point | None = None,
+    ) -> Forked:
+        """`brain WORDS` in a process of its own; `streams` are the files for its input, its output and its complaints."""
+        order = {
+            "words": list(words),
+            "environment": dict(environment),
+            "streams": streams,
+            "point": point and asdict(point),
+        }
         return Forked(self, int(self.ask(order)["pid"]))
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,32 +158,33 @@ def _fork(order: Mapping[str, Any]) -> int:
         return pid
     code = 1
     try:
-        _put_in_place(order["log"], order["environment"])
+        _put_in_place(order["streams"], order["environment"])
         if order["point"] is not None:
             arm(Point(**order["point"]))
-        code = _run(order["root"])
+        code = _run(order["words"])
     finally:
-        with contextlib.suppress(Exception):
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
         os._exit(code)
 
 
-def _put_in_place(log: str, environment: Mapping[str, str]) -> None:
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for source, target in ((nothing, 0), (said, 1), (said, 2)):
-        os.dup2(source, target)
-    os.close(nothing)
-    os.close(said)
+def _put_in_place(streams: Sequence[str], environment: Mapping[str, str]) -> None:
+    for target, path in enumerate(streams):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if target else os.O_RDONLY
+        opened = os.open(path, flags, 0o644)
+        os.dup2(opened, target)
+        os.close(opened)
     # A daemon that hangs tells where, before the lab gives it up.
     faulthandler.register(signal.SIGUSR1)
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
 
 
-def _run(root: str) -> int:
+def _run(words: Sequence[str]) -> int:
     try:
-        sys.argv = ["brain", "--brain", root, "run"]
+        sys.argv = ["brain", *words]
         main()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))

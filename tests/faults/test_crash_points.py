@@ -1,6 +1,6 @@
 """The daemon, people and agents at every operation they make on the disk: crashes, torn writes and errors, and what is left of the promises.
 
-`make test` strikes a sample: each scenario at an operation for each of three faults, one double crash and one power loss, drawn by `SEED`.
+`make test` strikes a sample: each scenario at an operation for each of two faults, one double crash and one power loss, drawn by `SEED`.
 `BRAIN_CRASH_LAB` is how many operations are struck for every kind of fault, at even distances; `make crash-points` strikes all.
 """
 
@@ -128,7 +128,7 @@ def test_one_fault_at_an_operation_breaks_no_promise(ward, scenario):
     """After a crash, a torn write, a disk error or a fault of ours at any operation, what comes next puts everything right."""
     operations = _operations(ward, scenario)
     broken: list[str] = []
-    for fault in _some(FAULTS, scenario, 3):
+    for fault in _some(FAULTS, scenario, 2):
         for operation in _sample(_struck(operations, fault), scenario.name, fault):
             broken += _one(ward, scenario, operation.number, fault)
     assert not broken, _table(broken)

@@ -2,21 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.depth import deep
 from tests.faults.acts import WITNESS
 from tests.faults.kill_lab import Victim, ended, running, session, starts
-from tests.faults.nursery import Nursery
 from tests.faults.promises import violations
 from tests.faults.ward import Scenario, Ward
 
 SEED = int(os.environ.get("SEED", "1"))
-SESSIONS = deep(3, 8)
+SESSIONS = 8
 
 # Says that it starts, and says so too if another process of the same task has not ended.
 _PROGRAM = f"""\
@@ -46,13 +43,6 @@ def _programs(count: int, seconds: float, *, repeatable: bool) -> Scenario:
         tasks={f"p{number}.md": f"# Program {number}\n" for number in range(count)},
         repeatable=repeatable,
     )
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Daemons that start in milliseconds."""
-    with Nursery() as made:
-        yield made
 
 
 @pytest.mark.slow

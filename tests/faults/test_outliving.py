@@ -38,7 +38,7 @@ def test_one_disk_error_while_it_runs_leaves_nothing_undone(ward, thread):
     open_since = next(one.number for one in run.operations if one.action == "move" and "/active/" in one.path)
     struck = [one for one in run.operations if one.number >= open_since and one.thread == thread]
     broken = []
-    for operation in struck if EVERYTHING else struck[:: max(1, len(struck) // 8)]:
+    for operation in struck if EVERYTHING else struck[:: max(1, len(struck) // 5)]:
         patient = ward.admit(THREE)
         run = run_daemon(patient.root, FaultyFiles(patient.root, operation.number, Fault.EIO))
         found = [] if run.code == 0 else [run.words]

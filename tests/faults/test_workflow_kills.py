@@ -17,6 +17,9 @@ KILLS = deep(4, 10)
 ITEMS = 5
 # Read here: while a test runs the environment has nothing of ours.
 SEED = int(os.environ.get("BRAIN_TEST_SEED", time.time_ns() % 1_000_000))
+CRASH_PAUSE = "50ms"
+"""The longest wait of a daemon that has died again and again: by the usual setting the tenth life would begin after minutes."""
+
 DEADLINE_SECONDS = 240.0
 """For each life of the daemon: thirty steps take four seconds on a machine that is free, and forty times as long on a crowded one."""
 
@@ -91,7 +94,7 @@ def test_a_workflow_survives_its_kills_and_every_step_has_one_effect(brain, daem
     brain.drop("job.md", "---\nworkflow: thirty\nparams: {topic: bees}\n---\n# A run\n")
     total = 27 + ITEMS
     for goal in sorted(draw.choices(range(total), k=KILLS)):
-        with daemon(parallel="3", keep_output="1h") as running:
+        with daemon(parallel="3", keep_output="1h", crash_pause=CRASH_PAUSE) as running:
             running.wait_for(
                 lambda goal=goal: len(brain.names(brain.completed)) >= goal or brain.where("job") == ["completed"],
                 DEADLINE_SECONDS,
@@ -100,7 +103,7 @@ def test_a_workflow_survives_its_kills_and_every_step_has_one_effect(brain, daem
             with contextlib.suppress(ProcessLookupError):
                 running.process.send_signal(signal.SIGKILL)
             running.process.wait()
-    with daemon(parallel="3") as running:
+    with daemon(parallel="3", crash_pause=CRASH_PAUSE) as running:
         running.wait_for(lambda: is_committed(brain, "job"), DEADLINE_SECONDS)
         running.signal(signal.SIGTERM)
         assert running.exit_code(DEADLINE_SECONDS) == 0

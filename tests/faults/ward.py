@@ -58,14 +58,20 @@ class Patient:
     stash: str
 
 
+_PREPARED: dict[str, str] = {}
+"""The prepared repository of this process, by the home folder whose settings it was made with: every ward copies the same."""
+
+
 class Ward:
     """Makes fresh brains from one prepared repository; everything lies below `folder`."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._template = os.path.join(folder, "template")
         self._count = 0
-        _prepare(self._template)
+        self._template = _PREPARED.get(os.environ["HOME"], "")
+        if not os.path.isdir(self._template):
+            self._template = _PREPARED[os.environ["HOME"]] = os.path.join(folder, "template")
+            _prepare(self._template)
 
     def admit(self, scenario: Scenario) -> Patient:
         """A fresh brain with the scenario's files in it."""

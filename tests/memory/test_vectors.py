@@ -167,11 +167,11 @@ def test_vectors_follow_the_notes(brain, living, until, store):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_child_that_dies_is_replaced_and_the_search_goes_on(brain, living, until, number):
+@pytest.mark.parametrize(("number", "store"), [(signal.SIGKILL, "flat"), (signal.SIGSEGV, default_store())])
+def test_a_child_that_dies_is_replaced_and_the_search_goes_on(brain, living, until, number, store):
     """Its end is an event: words answer meanwhile, and the vectors come back."""
     brain.write("knowledge/zoo.md", "Stripes of zebras.\n")
-    pool, vectors, _ = living(store=default_store())
+    pool, vectors, _ = living(store=store)
     until(lambda: settled(pool, vectors), "the vectors")
     os.kill(vectors.pid, number)
     until(lambda: vectors.told.deaths == 1, "the death to be heard")

@@ -304,6 +304,7 @@ def test_what_a_client_needs_beyond_its_arguments_has_keys_of_its_own():
             "  session: [-n, '{new_session}']",
             "  inactivity: 10m",
             "  files: {.x/settings.json: '{}', b: c}",
+            "  refuse_workspace_with: .x/plugins, x.json",
             "  permissions: {full: {arguments: --all, not_as_root: yes}}",
         )
     )
@@ -311,6 +312,7 @@ def test_what_a_client_needs_beyond_its_arguments_has_keys_of_its_own():
     assert spec.limits.prompt_characters == 1_048_576
     assert (spec.invoke.session, spec.invoke.inactivity_seconds) == (("-n", "{new_session}"), 600.0)
     assert spec.invoke.files == ((".x/settings.json", "{}"), ("b", "c"))
+    assert spec.invoke.refuse_workspace_with == (".x/plugins", "x.json")
     assert full is not None
     assert (full.arguments, full.not_as_root, spec.warnings) == (("--all",), True, ())
 
@@ -327,6 +329,7 @@ def test_what_a_client_needs_beyond_its_arguments_has_keys_of_its_own():
         ("{command: x, files: {a/../../b: c}}", "the path of a file"),
         ("{command: x, files: {/a: b}}", "the path of a file"),
         ("{command: x, files: {a/: b}}", "the path of a file"),
+        ("{command: x, refuse_workspace_with: ../a}", "the path of a file"),
     ],
 )
 def test_a_placeholder_in_the_wrong_place_is_a_fault(invoke, says):

@@ -24,6 +24,7 @@ model: sonnet
 timeout: 30m
 depends_on: [task-a]
 handoff_from: [task-a]
+on_dependency_failure: run
 chain: nightly-report
 not_before: "2026-11-21T01:00:00Z"
 budget_usd: 0.50
@@ -60,6 +61,7 @@ def test_a_task_with_every_key_satisfies_the_schema_and_the_reader():
         {"priority": "urgent"},
         {"attempts": 0},
         {"on_limit": "panic"},
+        {"on_dependency_failure": "panic"},
         {"permissions": "root"},
         {"requires": {"a": 1}},
         {"idempotent": "x"},

@@ -28,6 +28,7 @@ from brain_daemon.model.session import (
     with_waiting,
     write_session,
 )
+from tests.depth import deep
 
 NOON = 1_795_262_400.0
 KEYS = [
@@ -130,7 +131,7 @@ def test_merging_again_changes_nothing(one, other):
 
 
 @given(sessions, sessions, sessions)
-@settings(max_examples=300)
+@settings(max_examples=deep(100, 1_000))
 def test_merging_does_not_mind_the_groups(one, other, third):
     """Three runs leave the same session however their writes fall together."""
     assert merge(merge(one, other), third) == merge(one, merge(other, third))

@@ -13,7 +13,7 @@ from brain_daemon.model import frontmatter
 from brain_daemon.model.frontmatter import BOM
 from brain_daemon.model.outcome import Mode
 from brain_daemon.model.parsing import ParseLimits, Vocabulary, parse_task, too_large
-from brain_daemon.model.task import OnLimit, Permissions, Prefer, Priority, Rejection, TaskSpec
+from brain_daemon.model.task import OnDependencyFailure, OnLimit, Permissions, Prefer, Priority, Rejection, TaskSpec
 
 WORDS = Vocabulary(
     interfaces={"claude_code": "claude_code", "claude": "claude_code", "codex": "codex"},
@@ -49,6 +49,7 @@ model: sonnet
 timeout: 30m
 depends_on: [task-a]
 handoff_from: [task-b]
+on_dependency_failure: Run
 chain: nightly-report
 parent: task-0
 session: evening
@@ -84,6 +85,7 @@ status: ready
         timeout_seconds=1800,
         depends_on=("task-a",),
         handoff_from=("task-b",),
+        on_dependency_failure=OnDependencyFailure.RUN,
         chain="nightly-report",
         parent="task-0",
         session="evening",
@@ -277,6 +279,7 @@ def test_no_id_leads_out_of_its_folder(text):
         ("attempts: two\n", 2, "attempts", "two", "from 1 to 100"),
         ("max_retries: 100\n", 2, "max_retries", "100", "from 0 to 99"),
         ("on_limit: run\n", 2, "on_limit", "run", "wait, fallback or ask"),
+        ("on_dependency_failure: skip\n", 2, "on_dependency_failure", "skip", "fail or run"),
         ("idempotent: maybe\n", 2, "idempotent", "maybe", "true or false"),
         ("local_only: 2\n", 2, "local_only", "2", "true or false"),
         ("permissions: root\n", 2, "permissions", "root", "read, write or full"),

@@ -89,6 +89,7 @@ def test_silence_answers_only_after_the_time_the_person_set():
     never = Asked(asked_at=NOW - 1e9, default=Answer.PAID)
     assert isinstance(verdict(95, asked={label: never}), AskFirst)
     assert isinstance(verdict(95, silence=Asked(default=Answer.PAID, after_seconds=0)), AskFirst)
+    assert [one.is_over(NOW) for one in (asked, over, never)] == [False, True, False]
 
 
 def test_of_several_quotas_the_strictest_verdict_holds():

@@ -107,13 +107,26 @@ def test_auth_stays_open_until_the_check_passes():
     """No time frees it; a failed check changes nothing, a passed one lets one probe through."""
     locked = ended(CLOSED, failed(FailureKind.AUTH))
     assert may_start(locked, NOW + 1e9) == Shut(why="auth: it said no; its check must pass first")
-    assert probing(locked, "p") == locked
     assert checked(locked, passed=False) == locked
     half = checked(locked, passed=True)
     assert may_start(half, NOW) == Passes(probe=True)
     assert checked(OPEN, passed=True) == OPEN
     assert checked(CLOSED, passed=True) == CLOSED
-    assert ended(locked, DONE) == CLOSED
+
+
+@pytest.mark.parametrize("answer", [DONE, *map(failed, OTHERS)])
+def test_of_a_login_that_has_expired_only_who_began_since_can_tell(answer):
+    """What was under way may still end well; a task that a person let start is proof, and tells nothing where it is cancelled."""
+    locked = ended(CLOSED, failed(FailureKind.AUTH))
+    assert ended(locked, answer, attempt="older") == locked
+    released = probing(locked, "r")
+    assert may_start(released, NOW + 1e9) == may_start(locked, NOW + 1e9)
+    assert ended(released, answer, attempt="older") == released
+    assert ended(released, answer, attempt="r") == CLOSED
+    assert ended(released, failed(FailureKind.AUTH), attempt="r").by_check
+    assert ended(released, Cancelled(), attempt="r") == locked
+    assert from_json(to_json(released)) == released
+    assert checked(released, passed=True) == HalfOpen(trips=1, why=locked.why)
 
 
 def test_auth_locks_what_is_open_or_half_open_too():

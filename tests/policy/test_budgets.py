@@ -51,7 +51,7 @@ def test_a_hard_budget_stops_what_may_go_over_it_until_the_calendar_renews_it():
     found = may_spend([(HARD, Amount(usd=Decimal("9.99"), tokens=10))], dollars("0.02", 50), now=NOW, zone=BERLIN)
     assert found == Stopped(
         label="the day budget",
-        why="$9.99 of $10.00 10 of 1,000 tokens of the day budget, and this task may need $0.0200, 50 tokens",
+        why="$9.99 of $10.00 10 of 1,000 tokens of the day budget, and this task may need $0.02, 50 tokens",
         until=datetime(2026, 11, 22, tzinfo=BERLIN).timestamp(),
     )
     assert isinstance(asked(HARD, "9.98", dollars("0.02")), Allowed)

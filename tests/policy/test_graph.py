@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_daemon.model.task import OnLimit, Permissions, Priority, TaskSpec
+from brain_daemon.model.task import OnDependencyFailure, OnLimit, Permissions, Priority, TaskSpec
 from brain_daemon.policy.graph import Node, graph_from, graph_of, graph_to, mermaid
 
 
@@ -69,6 +69,7 @@ TASKS = st.builds(
     not_before=st.none() | st.floats(0, 2e9),
     permissions=st.none() | st.sampled_from(Permissions),
     on_limit=st.none() | st.sampled_from(OnLimit),
+    on_dependency_failure=st.sampled_from(OnDependencyFailure),
     text=st.text(max_size=20),
     extra=st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=2).map(tuple),
 )

@@ -36,9 +36,9 @@ def task(name: str = "t", **fields) -> TaskSpec:
         ({"depends_on": ("a", "b")}, {"a": "completed", "b": "active"}, Wait(reason="waits for b (active)")),
         ({"depends_on": ("a",)}, {}, Wait(reason="waits for a (no task is called that)")),
         (
-            {"depends_on": ("a",), "handoff_from": ("b",)},
-            {"a": "pending"},
-            Wait(reason="waits for a (pending), b (no task is called that)"),
+            {"depends_on": ("a", "c"), "handoff_from": ("b",)},
+            {"a": "pending", "b": "draft"},
+            Wait(reason="waits for a (pending), c (no task is called that), b (draft)"),
         ),
         ({"handoff_from": ("a",)}, {"a": "completed"}, Ready()),
         (

@@ -51,7 +51,7 @@ def test_started_and_dead_it_was_interrupted(sha256, restore):
 
 @pytest.mark.parametrize(("sha256", "restore"), [("aa", False), (None, True)])
 def test_started_and_alive_it_is_waited_for(sha256, restore):
-    """Row 4 with an orphan: its descendants still hold lock, tag or cgroup."""
+    """Row 4 with an orphan: its descendants still hold lock or tag."""
     assert repair(found(state=AttemptState.STARTING, active_sha256=sha256, alive=True)) == AwaitEnd(restore)
 
 

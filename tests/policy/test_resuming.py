@@ -45,7 +45,7 @@ def test_a_first_attempt_goes_on_from_nothing() -> None:
     assert resumption([attempt(None)], "claude", TEXT, can_resume=True) is None
 
 
-@pytest.mark.parametrize("kind", [FailureKind.QUOTA, FailureKind.RATE_LIMIT, FailureKind.TRANSIENT])
+@pytest.mark.parametrize("kind", [FailureKind.QUOTA, FailureKind.RATE_LIMIT, FailureKind.TRANSIENT, FailureKind.AUTH])
 def test_a_limit_or_an_outage_is_gone_on_from_in_the_same_session_and_workspace(kind: FailureKind) -> None:
     """The client is told why it was cut short, and the task again."""
     found = resumption([attempt(failed(kind))], "claude", TEXT, can_resume=True)
@@ -129,6 +129,19 @@ def test_a_failed_verification_is_shown_to_the_session_that_did_the_work() -> No
     assert found is not None
     assert "`pytest` exited 1" in found.prompt
     assert TEXT not in found.prompt
+
+
+def test_without_the_session_a_failed_verification_is_told_with_the_task() -> None:
+    """As work to be corrected and not as work cut short; answers of before are told as well. Another interface has no such work."""
+    checked = attempt(failed(FailureKind.NOT_VERIFIED, "`pytest` exited 1"), number=2, answer="blue")
+    found = resumption([checked], "claude", TEXT, can_resume=False)
+    assert found is not None
+    assert all(part in found.prompt for part in (TEXT, "did not pass", "`pytest` exited 1", "blue"))
+    assert "cut short" not in found.prompt
+    assert found.workspace_of
+    elsewhere = resumption([checked], "codex", TEXT, can_resume=False)
+    assert elsewhere is not None
+    assert "did not pass" not in elsewhere.prompt
 
 
 def test_a_session_that_was_lost_or_never_told_cannot_be_resumed() -> None:

@@ -19,6 +19,7 @@ from brain_daemon.model.outcome import (
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.policy.retry import (
     BLAMELESS_LIMIT,
+    CHECK,
     Again,
     Ask,
     Finish,
@@ -40,6 +41,7 @@ BLAMELESS = [
 STAYING = [FailureKind.SESSION_UNKNOWN, FailureKind.ASKED, FailureKind.WAITING]
 LIMITS = [FailureKind.QUOTA, FailureKind.RATE_LIMIT]
 WORTH_WAITING = [*LIMITS, FailureKind.UNAVAILABLE]
+HELD = FailureKind.AUTH
 FINAL = [FailureKind.PERMISSION_DENIED, FailureKind.BUDGET]
 OTHERS_MAY = [FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.TURN_LIMIT, FailureKind.OUTPUT_LIMIT]
 
@@ -168,12 +170,38 @@ def test_with_no_other_interface_each_kind_waits_tries_the_same_or_ends(kind: Fa
     if kind is FailureKind.SESSION_UNKNOWN:
         assert again(verdict) == Again(interface="same", why="session_unknown: it said no")
         return
+    if kind is HELD:
+        assert again(verdict) == Again(interface="next", why="auth: it said no")
+        return
     if kind in WORTH_WAITING or kind in (FailureKind.TRANSIENT, FailureKind.NOT_VERIFIED):
         assert again(verdict).interface == "same"
         assert verdict.delay_seconds > 0
         return
-    reason = {FailureKind.AUTH: Reason.AUTH, FailureKind.BUDGET: Reason.BUDGET_EXCEEDED}.get(kind, Reason.TOOL_FAILED)
+    reason = Reason.BUDGET_EXCEEDED if kind is FailureKind.BUDGET else Reason.TOOL_FAILED
     assert verdict == Finish(status=Status.FAILED, reason=reason, message="it said no")
+
+
+def test_an_expired_login_fails_no_task_and_uses_no_attempt() -> None:
+    """It goes elsewhere or back to pending/, whose admission says when; only login after login refused is the end of it."""
+    assert again(step(failed(HELD), remaining=("b",), so_far=9, allowed=1)).name == "b"
+    held = again(step(failed(HELD), so_far=9, allowed=1, blameless=BLAMELESS_LIMIT - 1))
+    assert (held.interface, held.name, held.delay_seconds) == ("next", None, 0.0)
+    worn = step(failed(HELD), blameless=BLAMELESS_LIMIT)
+    assert worn == Finish(status=Status.FAILED, reason=Reason.AUTH, message="it said no")
+
+
+@pytest.mark.parametrize("remaining", [(), ("b",)])
+def test_who_asks_whether_a_login_works_is_told_that_it_does_not(remaining: tuple[str, ...]) -> None:
+    """`brain interfaces check --live` does not wait for somebody to log in."""
+    told = after(
+        Ended(outcome=failed(HELD), started_at=0.0, finished_at=1.0, duration_seconds=1.0),
+        task=task(type=CHECK),
+        interface_idempotent=False,
+        attempts_so_far=1,
+        attempts_allowed=2,
+        remaining=remaining,
+    )
+    assert told == Finish(status=Status.FAILED, reason=Reason.AUTH, message="it said no")
 
 
 def test_a_transient_failure_ends_with_the_attempts() -> None:

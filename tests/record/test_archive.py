@@ -13,6 +13,7 @@ from brain_daemon.record.archive import Archive, ArchiveLimits
 from brain_daemon.record.recorder import Recorder
 from brain_daemon.service.reindexing import recorded_paths
 from brain_daemon.service.startup import Recovery
+from brain_daemon.store.locks import recording
 from tests.record.test_recorder import Dying, Stop, attempt, done, end, recorder_of
 
 LIMITS = ArchiveLimits(most=5, kept=3)
@@ -34,10 +35,9 @@ def small(opened):
 
 
 def finish(opened, brain, made: Recorder, *names: str) -> None:
-    """Tasks that end one after another."""
-    for name in names:
-        end(opened, brain, done(attempt(name)))
-        made.record()
+    """Tasks that end one after another, recorded together."""
+    end(opened, brain, *(done(attempt(name)) for name in names))
+    made.record()
     made.keep_house(now=True)
 
 
@@ -94,19 +94,28 @@ def test_the_persons_edits_move_along_as_they_are(brain, opened):
     assert brain.git("show", f":{TODAY}/t0.md") == "t0 edited"
 
 
-@pytest.mark.parametrize("step", range(1, 16))
-def test_a_death_before_the_commit_is_made_good_at_the_next_start(brain, opened, step):
-    """At each step of the way: what was moved is told and committed, what was not stays, and nothing is torn apart."""
-    with recorder_of(opened) as made:
+def six_with_files(brain) -> None:
+    """Six tasks have ended, each with a folder of files beside its result, and all is in git."""
+    with contextlib.closing(brain.open()) as opened, recorder_of(opened) as made:
         finish(opened, brain, made, *SIX)
-        for name in SIX:
-            brain.write(f"brain/tasks/completed/{name}.files/more.txt", name)
-        brain.git("add", "-A")
-        brain.git("commit", "-qm", "theirs")
-        dying = Dying(step)
-        dying.armed = True
-        with contextlib.closing(brain.open(dying)) as mortal, contextlib.suppress(Stop):
-            Archive(mortal.layout, dying, mortal.journal, LIMITS).file_away()
+    for name in SIX:
+        brain.write(f"brain/tasks/completed/{name}.files/more.txt", name)
+    brain.git("add", "-A")
+    brain.git("commit", "-qm", "theirs")
+
+
+@pytest.mark.parametrize("step", range(1, 16))
+def test_a_death_before_the_commit_is_made_good_at_the_next_start(made_once, step):
+    """At each step of the way: what was moved is told and committed, what was not stays, and nothing is torn apart."""
+    brain = made_once(six_with_files)
+    dying = Dying(step)
+    dying.armed = True
+    with (
+        contextlib.closing(brain.open(dying)) as mortal,
+        recording(mortal.layout),
+        contextlib.suppress(Stop),
+    ):
+        Archive(mortal.layout, dying, mortal.journal, LIMITS).file_away()
     with contextlib.closing(brain.open()) as again, recorder_of(again) as made:
         made.keep_house()
         for name in SIX:

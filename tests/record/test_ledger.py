@@ -188,3 +188,10 @@ def test_groups_hold_each_attempt_once(by: GroupBy, keys: list[str | None]):
     assert list(groups) == keys
     assert sum(sums.rows for sums in groups.values()) == total(rows).rows == 3
     assert sum(sums.known_usd for sums in groups.values()) == total(rows).known_usd
+
+
+def test_a_task_that_a_chain_is_called_after_belongs_to_it():
+    """Its rows were written before anybody named them; rows of a chain of their own, and of nobody's root, stay what they are."""
+    rows = [row(1, task_id="a"), row(2, task_id="b", chain_id="a"), row(3, task_id="c")]
+    found = group(ledger.with_roots(rows, ledger.chains_of(rows)), GroupBy.CHAIN)
+    assert {key: sums.rows for key, sums in found.items()} == {"a": 2, None: 1}

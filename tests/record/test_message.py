@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.outcome import CostBasis, Reason, Status
 from brain_daemon.record.message import MAX_SUBJECT_LENGTH, commit_message, commit_subject
+from tests.depth import deep
 
 ROW = CostRow(
     timestamp="2026-11-20T20:15:04Z",
@@ -202,7 +203,7 @@ def test_a_commit_keeps_subject_and_trailers(tmp_path, text: str):
 
 
 @given(st.text(), st.text(), st.text())
-@settings(max_examples=300)
+@settings(max_examples=deep(100, 1_000))
 def test_no_text_adds_a_line(title: str, why: str, error: str):
     """The shape of the message does not depend on what it says."""
     lines = commit_message(replace(TIMED_OUT, model=title), title=title, why=why, error=error).decode().split("\n")
@@ -211,3 +212,25 @@ def test_no_text_adds_a_line(title: str, why: str, error: str):
     assert len(blank) == 3
     assert [line.partition(":")[0] for line in lines[blank[1] + 1 : -1]] == [*KEYS[:3], "Reason", *KEYS[3:]]
     assert all(len(line) <= 220 for line in lines)
+
+
+def test_a_child_says_below_whom_and_a_last_try_says_what_those_before_it_took():
+    """Sums of what is known; what is unknown is counted and in no sum; git finds them all."""
+    known = replace(ROW, attempt_id="task-001.a1.00000000", cost_usd=Decimal("0.0105"), output_tokens=None)
+    unknown = replace(TIMED_OUT, attempt_id="task-001.a2.00000000")
+    child = replace(ROW, chain_id="night", parent_id="task-000")
+    found = dict(parsed_trailers(commit_message(child, title="T", depth=2, earlier=(known, unknown))))
+    assert [key for key in found if key not in KEYS] == [
+        "Parent-Id",
+        "Depth",
+        "Earlier-Attempts",
+        "Earlier-Tokens-In",
+        "Earlier-Tokens-Out",
+        "Earlier-Cost-USD",
+        "Earlier-Unknown-Costs",
+    ]
+    assert (found["Parent-Id"], found["Depth"], found["Earlier-Attempts"]) == ("task-000", "2", "2")
+    assert (found["Earlier-Tokens-In"], found["Earlier-Tokens-Out"]) == ("1200", "unknown")
+    assert (found["Earlier-Cost-USD"], found["Earlier-Unknown-Costs"]) == ("0.0105", "1")
+    nothing = dict(parsed_trailers(commit_message(child, title="T", earlier=(unknown,))))
+    assert (nothing["Depth"], nothing["Earlier-Cost-USD"]) == ("1", "unknown")

@@ -211,6 +211,8 @@ def test_an_answer_is_kept_with_its_time_and_effect():
     assert append_answered(data, [answer]) == data
     saved = data.rstrip(b"\n").replace(b"\n", b"\r\n")
     assert append_answered(saved, [answer]) == saved
+    later = replace(answer, question=replace(FIRST, asked_at=FIRST.asked_at + 1))
+    assert append_answered(data, [later, later]).count(b"## interrupted-task-001") == 2
     second = replace(answer, question=SECOND, key="gone", by="command")
     assert append_answered(saved, [second]).startswith(saved + b"\n\n## secret-task-002\n")
 

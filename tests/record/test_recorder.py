@@ -13,6 +13,7 @@ from brain_daemon.model.outcome import FREE, Ended, Failed, FailureKind, Reason,
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.files import Files
 from brain_daemon.store.locks import recording
+from tests.depth import spread
 
 SPEC = b"# Title\n\nDo it.\n"
 
@@ -146,34 +147,38 @@ def test_a_death_at_any_step_is_made_good_by_the_next_recorder(brain, opened, ed
     """B13, B14: one file, one row, one commit, whatever was done before, and whatever became of the active file."""
     started = None if spec != SPEC else time.time()
     status, reason = (Status.FAILED, Reason.MALFORMED) if started is None else (Status.COMPLETED, None)
-    at = 1
-    while True:
-        name = f"t{at}"
+    folder = brain.failed if started is None else brain.completed
+
+    def recorded(name: str, files: Dying) -> None:
+        """Up to where the machine dies, and then by the next recorder."""
         end(opened, brain, done(attempt(name, spec=spec, started_at=started), status=status, reason=reason))
         active = brain.active / f"{name}.md"
         if edited == "gone":
             active.unlink()
         elif edited:
             active.write_bytes(edited)
-        files = Dying(at)
         with contextlib.closing(brain.open(files)) as dying, contextlib.suppress(Stop), recorder_of(dying) as made:
             files.armed = True
             made.record()
-            break
         with recorder_of(opened) as made:
             made.record()
-        folder = brain.failed if started is None else brain.completed
         beside = [f"{name}.error.md"] if started is None else [f"{name}.files"] * bool(edited == b"changed\n")
         assert sorted(one for one in brain.names(folder) if one.startswith((f"{name}.",))) == sorted(
             [f"{name}.md", *beside]
         )
-        at += 1
-    assert at > 5
+
+    first, whole = Dying(1), Dying(1_000_000)
+    recorded("t1", first)  # also makes what is there but once, such as the day files
+    recorded("whole", whole)
+    assert whole.count > 5
+    struck = spread(whole.count, 8)
+    for at in struck:
+        recorded(f"at{at}", Dying(at))
     with recorder_of(opened) as made:
         made.record()
         made.keep_house(now=True)
     rows = [row.task_id for row in brain.rows()]
-    assert sorted(rows) == sorted({f"t{number}" for number in range(1, at + 1)})
+    assert sorted(rows) == sorted(["t1", "whole", *(f"at{at}" for at in struck)])
     trailers = brain.git("log", "--format=%(trailers:key=Task-Id,valueonly)").split()
     assert sorted(trailers) == sorted(rows)
     assert brain.names(brain.active) == []

@@ -133,6 +133,29 @@ def test_quota_is_shown_for_each_window_beside_the_period_before() -> None:
     assert "| off | messages per day | 0 | 0 | - | - |" in page
 
 
+def test_no_window_is_used_more_than_whole_and_a_short_one_weighs_little() -> None:
+    """What was used beyond an offer makes up for nothing left elsewhere."""
+    now = [
+        WindowShare(interface="a", window="d", used=Decimal(10), offered=Decimal("7.53"), weight=0.75),
+        WindowShare(interface="b", window="5h", used=Decimal(4), offered=Decimal(16)),
+        WindowShare(interface="c", window="d", used=Decimal(12), offered=Decimal(20), counted=Decimal(10), weight=0.25),
+    ]
+    found = report("2026-11-20", Period(windows=now), Period())
+    assert [one["share"] for one in facts(found)["windows"]] == [1.0, 0.25, 0.5]
+    assert {one.key: one.value for one in found.measures}["quota_used"] == pytest.approx((0.75 + 0.25 + 0.125) / 2)
+
+
+def test_the_windows_of_an_account_count_once() -> None:
+    """Two interfaces of one account use the same quota."""
+    now = [
+        WindowShare(interface="a", window="d", used=Decimal(10), offered=Decimal(10), account="x"),
+        WindowShare(interface="b", window="d", used=Decimal(10), offered=Decimal(10), account="x"),
+        WindowShare(interface="c", window="d", used=Decimal(0), offered=Decimal(10)),
+    ]
+    found = report("2026-11-20", Period(windows=now), Period())
+    assert {one.key: one.value for one in found.measures}["quota_used"] == 0.5
+
+
 def test_modes_stand_side_by_side() -> None:
     """Only those that had attempts, each with its figures and its cost."""
     rows = [

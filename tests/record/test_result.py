@@ -195,3 +195,11 @@ def test_a_row_without_a_task_or_a_start():
 def test_a_success_needs_no_message(outcome, said):
     """Its text is its message."""
     assert outcome_message(outcome) == said
+
+
+def test_an_attempt_that_ended_to_wait_for_its_children_has_waited():
+    """And the record names those it has spawned."""
+    waited = attempt(Failed(kind=FailureKind.WAITING, message="waits for 1 child"))
+    done = part(attempt(Succeeded(text="x"), Status.COMPLETED, text="x"), TASK, [waited], [], [], ["t-a"])
+    assert [one["ended"] for one in done.values["attempts"]] == ["waited"]
+    assert done.values["children"] == ["t-a"]

@@ -158,9 +158,20 @@ def test_what_a_person_wrote_is_read_as_far_as_it_goes():
 
 
 shares = st.floats(0, 10, allow_nan=False)
-quotas = st.builds(QuotaUse, quota=st.text(), share=shares.map(lambda one: round(one, 4)), resets_at=st.none() | shares)
+quotas = st.builds(
+    QuotaUse,
+    quota=st.text(),
+    share=shares.map(lambda one: round(one, 4)),
+    resets_at=st.none() | shares,
+    left=st.none() | st.integers(0),
+)
 findings = st.builds(
-    Finding, breaker=st.text(), why=st.text(), quotas=st.lists(quotas).map(tuple), slots=st.none() | numbers
+    Finding,
+    breaker=st.text(),
+    why=st.text(),
+    quotas=st.lists(quotas).map(tuple),
+    slots=st.none() | numbers,
+    messages_left=st.none() | st.integers(0),
 )
 
 

@@ -49,7 +49,7 @@ def test_a_duration_has_at_most_two_units(seconds: float, words: str):
         ("1E-40", "$0." + "0" * 39 + "1"),
         ("0.125", "$0.13"),
         ("12.3", "$12.30"),
-        ("1234567.891", "$1234567.89"),
+        ("1234567.891", "$1,234,567.89"),
     ],
 )
 def test_an_amount_never_looks_like_nothing_unless_it_is(usd: str, words: str):

@@ -1,5 +1,7 @@
 """What a person does to tasks from outside the daemon: each gesture by command, with and without a daemon."""
 
+import asyncio
+import contextlib
 import subprocess
 from dataclasses import replace
 
@@ -150,6 +152,30 @@ def test_a_running_task_is_ended_by_its_daemon(brain, daemon, here):
 
 
 # retrying and releasing
+
+
+async def test_a_task_that_may_be_starting_is_ended_by_the_daemon_alone(brain):
+    """Between the move into active/ and the note of the start, only the daemon knows whether it is about to run."""
+    async with brain.running() as running:
+        brain.write("brain/tasks/active/one.md", TASK)
+
+        def cancel() -> str:
+            with contextlib.closing(brain.open()) as opened:
+                return actions.cancel(opened, "one", "not wanted")
+
+        assert await asyncio.to_thread(cancel) == "one: the daemon was asked to end it"
+        await running.ended("one")
+    assert (brain.where("one"), brain.recorded("one").values["reason"]) == (["failed"], "cancelled")
+
+
+def test_a_task_that_is_claimed_while_it_is_looked_for_is_cancelled_where_it_is_then(brain, here, monkeypatch):
+    brain.drop("one.md", TASK)
+    places = iter([actions.find(here, "one")])
+    found = actions.find
+    monkeypatch.setattr(actions, "find", lambda *asked: next(places, None) or found(*asked))
+    agents.claim(here, ANN)
+    assert actions.cancel(here, "one").startswith("one: cancelled")
+    assert brain.where("one") == ["failed"]
 
 
 def test_a_retry_puts_the_task_back_and_runs_it(brain, here):

@@ -1,5 +1,6 @@
 """Chains with real commands: what the tree says is what the ledger and git say."""
 
+import sys
 from decimal import Decimal
 
 import pytest
@@ -23,7 +24,7 @@ SAY = (
 @pytest.fixture
 def paid(brain):
     """A brain with a program that costs money."""
-    brain.program("agent", "python3", "-c", SAY, more=PRICED + READ)
+    brain.program("agent", sys.executable, "-SEc", SAY, more=PRICED + READ)
     return brain
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from brain_daemon.model.outcome import FailureKind
+from brain_daemon.model.outcome import Failed, FailureKind
 from brain_daemon.record.questions import question_from
 from brain_daemon.service.answering import answer
+from brain_daemon.service.breakers import Breakers, waits_for_login
 from brain_daemon.service.checks import Checks
+from brain_daemon.service.snapshot import BREAKERS
 
 INTERVAL_SECONDS = 900.0
 OAUTH = "auth: {{method: oauth, check: [test, -e, {login}], login: one login}}\n"
@@ -22,10 +24,23 @@ class Place:
         self.registry = brain.registry()
         self.now = 1000.0
         self.changes = 0
+        self.vouched: list[str] = []
         self.checks = Checks(brain.journal, self.registry, brain.config.environment, INTERVAL_SECONDS, self._changed)
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def restart(self) -> None:
+        """The next daemon: what only the one before remembered is gone."""
+        self.registry = self.brain.registry()
+        self.checks = Checks(
+            self.brain.journal, self.registry, self.brain.config.environment, INTERVAL_SECONDS, self._changed
+        )
+
+    def refused(self, name: str) -> None:
+        """An attempt was told that it is not logged in, which opens the breaker."""
+        self.checks.note_outcome(name, FailureKind.AUTH, self.now)
+        Breakers(self.brain.journal).ended(name, "a", Failed(kind=FailureKind.AUTH, message="no"), self.now)
 
     def due(self) -> list[str]:
         self.registry.scan()
@@ -36,7 +51,10 @@ class Place:
         names = self.due()
         for spec in self.checks.due(self.now):
             if spec.name in names:
-                asyncio.run(self.checks.run(spec, lambda: self.now))
+                health = asyncio.run(self.checks.run(spec, lambda: self.now))
+                if self.checks.vouches(spec, health) and waits_for_login(self.brain.journal, spec.name):
+                    self.vouched.append(spec.name)
+                    Breakers(self.brain.journal).checked(spec.name, passed=True)
         self.registry.scan()
         return names
 
@@ -130,6 +148,80 @@ def test_a_refused_login_is_looked_at_at_once_and_then_at_leisure(brain, place, 
     place.checks.note_outcome("one", FailureKind.TRANSIENT, place.now)
     assert len(place.questions()) == 1
     place.checks.note_outcome("one", None, place.now)
+    assert place.questions() == []
+
+
+def test_what_was_in_flight_is_refused_together(brain, place, login):
+    """Three refusals at once are one: a check that can tell asks, and its word counts when it passes, without a tick."""
+    brain.program("one", "cat", more=OAUTH.format(login=login))
+    login.touch()
+    place.look()
+    login.unlink()
+    for _ in range(3):
+        place.refused("one")
+    assert place.questions() == []
+    place.look()
+    (text,) = place.questions()
+    assert "looked at again by itself" in text
+    assert place.why_not("one") == ""  # its breaker holds the tasks, so that they wait for it
+    place.refused("one")
+    login.touch()
+    place.look()
+    assert place.questions() == []
+    assert place.vouched == ["one"]
+
+
+def test_a_new_daemon_takes_up_what_the_one_before_knew(brain, place, login):
+    """A login that was refused is refused still: until the check passes where that can tell, else until the person has answered."""
+    brain.program("one", "cat", more=OAUTH.format(login=login))
+    brain.program("blind", "cat", more="auth: oauth\n", inside="  check: ['true']\n")
+    place.look()
+    for name in ("one", "blind"):
+        place.refused(name)
+    place.look()
+    assert len(place.questions()) == 2
+    place.restart()
+    login.touch()
+    assert place.look() == ["blind", "one"]
+    assert place.vouched == ["one"]
+    (text,) = place.questions()
+    assert "until you have ticked the box" in text
+    ((document, _),) = place.brain.journal.questions().values()
+    answer(place.brain, question_from(document), "check", by="command")
+    place.now += 2
+    place.look()
+    assert place.vouched == ["one", "blind"]
+
+
+def test_an_answer_while_nothing_ran_and_a_changed_file_are_reasons_to_try(brain, place):
+    """Although it has no check: no open question holds it up."""
+    brain.program("one", "cat", more="auth: oauth\n")
+    assert place.look() == []
+    place.refused("one")
+    place.look()
+    assert place.vouched == []
+    ((document, _),) = place.brain.journal.questions().values()
+    answer(place.brain, question_from(document), "check", by="command")
+    place.restart()
+    place.look()
+    assert place.vouched == ["one"]
+    place.refused("one")
+    brain.program("one", "cat", more="auth: oauth\naliases: [two]\n")
+    place.look()
+    assert place.vouched == ["one", "one"]
+    assert place.questions() == []
+
+
+def test_an_end_that_is_good_counts_once_the_breaker_has_closed(brain, place):
+    """Work of before the refusal proves nothing; a task that was released does, and the question goes with the next look."""
+    brain.program("one", "cat", more="auth: oauth\n")
+    place.look()
+    place.refused("one")
+    place.checks.note_outcome("one", None, place.now)
+    place.due()
+    assert len(place.questions()) == 1
+    place.brain.journal.unset(BREAKERS)
+    place.due()
     assert place.questions() == []
 
 

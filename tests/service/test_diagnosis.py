@@ -55,6 +55,16 @@ def test_a_new_brain_is_well(brain, examine):
     assert "Ann <ann@example.org>" in said(findings, Level.OK, "git")
 
 
+def test_root_is_told_what_it_means_and_others_are_told_nothing(brain, examine, monkeypatch):
+    """What clients may do then, and which of them refuse it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    told = said(examine(), Level.WARN, "user")
+    assert "they may change everything on this machine" in told
+    assert "claude_code refuses the permission `full`" in told
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "user" not in {one.area for one in examine()}
+
+
 def test_nothing_is_left_behind_in_the_state_folder(brain, examine):
     """The files that try locks and clocks come and go."""
     examine()

@@ -224,13 +224,13 @@ async def test_a_refused_login_opens_the_breaker_and_a_restart_remembers(brain):
     brain.program("locked", sys.executable, "-c", script, more="type: llm\ncost: paid\n" + rules)
     async with brain.running(parallel=1) as daemon:
         drop(brain, "a", "b", "c", more="interface: locked\n")
-        await daemon.until(lambda: ended(brain) == 1, "the first to fail")
-        await daemon.until(lambda: len(daemon.held()) == 2, "the others to be held")
+        await daemon.until(lambda: len(daemon.held()) == 3, "all to be held")
         assert all("circuit breaker is open (auth" in why for why in daemon.held().values())
         assert len(questions(daemon.brain)) == 1
     async with brain.running(parallel=1) as daemon:
-        await daemon.until(lambda: len(daemon.held()) == 2, "them to be held again")
+        await daemon.until(lambda: len(daemon.held()) == 3, "them to be held again")
         assert len(brain.rows()) == 1
+        assert not brain.names(brain.failed)
 
 
 async def test_a_rate_limit_halves_the_slots_and_success_gives_them_back(brain, tmp_path):

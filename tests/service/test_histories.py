@@ -29,6 +29,7 @@ from brain_daemon.service import answering, supervisor, worker
 from brain_daemon.service.quotas import Quotas
 from brain_daemon.service.spending import Spending
 from brain_daemon.service.supervisor import Supervisor
+from brain_daemon.store.accounts import since_boot
 
 HISTORIES = int(os.environ.get("BRAIN_TEST_HISTORIES", "2"))
 HOUR = 3600.0
@@ -64,17 +65,20 @@ MAY_PAY = {"fallback", "named", "prefers"}
 
 @dataclass
 class World:
-    """The clock, what interfaces say next, and what was sent to whom and when."""
+    """The clock and the time that has gone by, what interfaces say next, and what was sent to whom and when, by both."""
 
     now: float = field(default_factory=time.time)
+    elapsed: float = 0.0
     outcomes: Iterator[FailureKind | None] = field(default_factory=lambda: cycle([None]))
-    sent: list[tuple[str, float, str]] = field(default_factory=list)
+    sent: list[tuple[str, float, float, str]] = field(default_factory=list)
     spent_usd: Decimal = Decimal(0)
     paid_allowed: bool = False
     unasked: list[str] = field(default_factory=list)
 
-    def time(self) -> float:
-        return self.now
+    def pass_by(self, seconds: float) -> None:
+        """Time goes by."""
+        self.now += seconds
+        self.elapsed += seconds
 
 
 class Played(ToolAdapter):
@@ -84,7 +88,7 @@ class Played(ToolAdapter):
 
     async def invoke(self, invocation: Invocation, cancel: Cancel) -> Ended:
         world, name, started = self.world, invocation.interface.name, self.world.now
-        world.sent.append((name, started, invocation.task.id))
+        world.sent.append((name, started, world.elapsed, invocation.task.id))
         if name == "dear":
             world.spent_usd += 1
             if not world.paid_allowed and invocation.task.id.split("-")[0] not in MAY_PAY:
@@ -163,6 +167,8 @@ class History:
             for kind in value:
                 self.dropped.append(f"{kind}-{len(self.dropped)}")
                 self.folder.drop(f"{self.dropped[-1]}.md", f"---\n{HEADS[kind]}---\n# Say\n\nSay it.\n")
+        elif verb == "time":
+            self.world.pass_by(value)
         elif verb == "clock":
             self.world.now += value
         elif verb == "answer":
@@ -177,7 +183,7 @@ class History:
         """What stands against the budget of the paid interface: rows, and reservations where there is none."""
         names = {Scope.INTERFACE: "dear"}
         (budget,) = applying(self.brain.config.budgets, names)
-        return self.daemon._gate._spending._spent(budget, names).usd
+        return self.daemon._gate._spending._spent(budget).usd
 
     def answer(self, key: str) -> None:
         for document, _ in list(self.brain.journal.questions().values()):
@@ -191,15 +197,16 @@ class History:
 steps = st.one_of(
     st.tuples(st.just("drop"), st.lists(st.sampled_from(KINDS), min_size=1, max_size=5)),
     st.tuples(st.just("drop"), st.lists(st.sampled_from(KINDS), min_size=1, max_size=5)),
-    st.tuples(st.just("clock"), st.sampled_from([60.0, HOUR, 3 * HOUR, 5 * HOUR, 26 * HOUR, -HOUR, -30 * HOUR])),
+    st.tuples(st.just("time"), st.sampled_from([60.0, HOUR, 3 * HOUR, 5 * HOUR, 26 * HOUR])),
+    st.tuples(st.just("clock"), st.sampled_from([9 * HOUR, 26 * HOUR, -HOUR, -30 * HOUR])),
     st.tuples(st.just("answer"), st.sampled_from(["go_on", "wait", "paid", "go_on"])),
     st.tuples(st.just("restart"), st.none()),
 )
 
 
-def overdrawn(sent: list[tuple[str, float, str]], name: str, amount: int, seconds: float) -> list[int]:
-    """How often more than `amount` were sent within `seconds` before and with one of them; what lies in its future counts too."""
-    times = [at for one, at, _ in sent if one == name]
+def overdrawn(sent: list[tuple[str, float, float, str]], name: str, amount: int, seconds: float) -> list[int]:
+    """How often more than `amount` were sent within `seconds` before and with one of them, however the clock was set."""
+    times = [elapsed for one, _, elapsed, _ in sent if one == name]
     counts = [sum(at > end - seconds for at in times[: number + 1]) for number, end in enumerate(times)]
     return [count for count in counts if count > amount]
 
@@ -211,7 +218,7 @@ def played(monkeypatch, tmp_path) -> Iterator[World]:
     Played.world = world
 
     async def pause(_job, seconds: float) -> None:
-        Played.world.now += seconds
+        Played.world.pass_by(seconds)
         await asyncio.sleep(0)
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
@@ -219,8 +226,9 @@ def played(monkeypatch, tmp_path) -> Iterator[World]:
     monkeypatch.setattr(worker, "_pause", pause)
     real, clock = time.time, lambda: Played.world.now
     monkeypatch.setattr(time, "time", clock)
+    instead = {real: clock, since_boot: lambda: ("boot", Played.world.elapsed)}
     for kind in (Quotas, Spending):
-        defaults = tuple(clock if one is real else one for one in kind.__init__.__defaults__)
+        defaults = tuple(instead.get(one, one) for one in kind.__init__.__defaults__)
         monkeypatch.setattr(kind.__init__, "__defaults__", defaults)
     return world
 
@@ -269,10 +277,10 @@ def test_no_window_is_overdrawn_and_nothing_falls_to_a_paid_rung_unasked(
 
     asyncio.run(tell())
     for one in world.sent:
-        note(f"{one[2]} was sent to {one[0]} at {one[1] - began:+.0f} s")
+        note(f"{one[3]} was sent to {one[0]} at {one[1] - began:+.0f} s, after {one[2]:.0f} s")
     assert not world.unasked, world.unasked
     assert not overdrawn(world.sent, "free", 3, 5 * HOUR)
     assert not overdrawn(world.sent, "dear", 5, 24 * HOUR)
     for name, amount in (("free", 6), ("flat", 4)):
-        days = Counter(int(at // (24 * HOUR)) for one, at, _ in world.sent if one == name)
+        days = Counter(int(at // (24 * HOUR)) for one, at, _, _ in world.sent if one == name)
         assert all(count <= amount for count in days.values()), (name, days)

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from typing import NamedTuple
 
 import pytest
 
@@ -17,15 +19,54 @@ LOOKING = (
 )
 
 
-def look_only(brain, *arguments):
-    """A command of the program where nothing can be written; skips where neither way is had."""
-    command = [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), *arguments]
-    if os.geteuid() == 0:
-        command = ["unshare", "-m", "sh", "-c", MOUNTED, "sh", str(brain.root), *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 77 or "unshare" in done.stderr:
-        pytest.skip("nothing can be mounted here")
-    return done
+# The program is loaded once; each command runs in a process of its own, forked from there.
+COMMANDS = """
+import importlib, os, pkgutil, sys
+from brain_daemon.surfaces import commands as parts
+from brain_daemon.surfaces.cli import main
+for part in pkgutil.iter_modules(parts.__path__):
+    importlib.import_module(f"{parts.__name__}.{part.name}")
+root, folder, *commands = sys.argv[1:]
+for number, command in enumerate(commands):
+    if (child := os.fork()) == 0:
+        for descriptor, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{folder}/{number}.{name}", os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv = ["brain", "--brain", root, *command.split()]
+        main()
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    with open(f"{folder}/{number}.code", "w") as handle:
+        handle.write(str(os.waitstatus_to_exitcode(status)))
+"""
+
+
+class Done(NamedTuple):
+    """How a command ended and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def look_only(brain, *commands) -> list[Done]:
+    """Commands of the program where nothing can be written; skips where neither way is had."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = [sys.executable, "-c", COMMANDS, str(brain.root), folder, *commands]
+        if os.geteuid() == 0:
+            program = ["unshare", "-m", "sh", "-c", MOUNTED, "sh", str(brain.root), *program]
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        if done.returncode == 77 or "unshare" in done.stderr:
+            pytest.skip("nothing can be mounted here")
+        assert done.returncode == 0, done.stderr
+        return [
+            Done(int(read(f"{folder}/{number}.code")), read(f"{folder}/{number}.out"), read(f"{folder}/{number}.err"))
+            for number in range(len(commands))
+        ]
+
+
+def read(path: str) -> str:
+    with open(path) as handle:
+        return handle.read()
 
 
 @pytest.fixture
@@ -42,16 +83,16 @@ def test_looking_goes_on_and_working_is_refused_in_words(worked):
     worked.drop("two.md")
     if os.geteuid() != 0:
         subprocess.run(["chmod", "-R", "a-w", str(worked.root)], check=True)
-    for command, said in LOOKING:
-        done = look_only(worked, *command.split())
+    *looks, ran, submitted, doctor = look_only(
+        worked, *(command for command, _ in LOOKING), "run --once", "submit hello", "doctor"
+    )
+    for (command, said), done in zip(LOOKING, looks, strict=True):
         assert done.returncode == 0, (command, done.stderr)
         assert said in done.stdout
-    for command in ("run --once", "submit hello"):
-        done = look_only(worked, *command.split())
+    for done in (ran, submitted):
         assert done.returncode == 1
         assert "may not be written" in done.stderr or "Read-only" in done.stderr or "Permission" in done.stderr
         assert "Traceback" not in done.stderr
-    doctor = look_only(worked, "doctor")
     assert doctor.returncode == 1
     assert "may not be" in doctor.stdout
 
@@ -62,8 +103,7 @@ def test_a_journal_that_is_not_there_is_not_made_where_nothing_may_be_written(br
     if os.geteuid() != 0:
         subprocess.run(["chmod", "-R", "a-w", str(brain.root)], check=True)
     try:
-        status = look_only(brain, "status")
-        costs = look_only(brain, "costs")
+        status, costs = look_only(brain, "status", "costs")
     finally:
         subprocess.run(["chmod", "-R", "u+w", str(brain.root)], check=True)
     assert "1 pending" in status.stdout

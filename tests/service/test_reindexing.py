@@ -16,8 +16,7 @@ from brain_daemon.store.locks import BrainLock
 PRICED = "cost: {tier: paid, input_per_million: 3, output_per_million: 15}\ntype: llm\n"
 
 
-@pytest.fixture
-def worked(brain):
+def work(brain) -> None:
     """Tasks of several kinds have ended: completed, failed, tried twice, priced, and one that can hold no result block."""
     brain.echo()
     brain.program("priced", "cat", more=PRICED)
@@ -28,7 +27,12 @@ def worked(brain):
     brain.drop("bad.md", "---\npriority: nonsense\n---\n")
     brain.drop("binary.md", b"# Binary\0\n")
     brain.run_once()
-    return brain
+
+
+@pytest.fixture
+def worked(made_once):
+    """A brain after that."""
+    return made_once(work)
 
 
 def tables(opened):

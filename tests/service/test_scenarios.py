@@ -1,5 +1,6 @@
 """What is simulated: queue files in three forms, the ledger of past days, and interfaces as history knows them."""
 
+import contextlib
 import json
 from decimal import Decimal
 
@@ -11,9 +12,10 @@ from brain_daemon.model.interface import Availability, CostSpec, InterfaceSpec, 
 from brain_daemon.model.outcome import CostBasis, Status
 from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import Priority
+from brain_daemon.policy.asking import Answer
 from brain_daemon.policy.evidence import NO_HISTORY, Tally, summed
 from brain_daemon.policy.scenario import CONTENDERS
-from brain_daemon.service.scenarios import Known, Scenario, contenders, of_ledger, read_file
+from brain_daemon.service.scenarios import Known, Scenario, contenders, of_ledger, read_file, rules_of
 
 
 def spec(name: str, **fields) -> InterfaceSpec:
@@ -228,3 +230,19 @@ def test_without_any_interface_there_is_no_best_one() -> None:
     """The other policies remain, to say that nobody can do anything."""
     assert [one.name for one in contenders((), Scenario(arrivals=(), worlds=()))][-1] == "least_loaded"
     assert {one.name for one in CONTENDERS} >= {one.name for one in contenders((), Scenario(arrivals=(), worlds=()))}
+
+
+def test_the_rules_near_a_limit_are_those_of_the_settings(brain) -> None:
+    """And an answer, where one is given, goes before silence."""
+    flags = {
+        "quota_question_at": 0.7,
+        "quota_silence": "2h",
+        "quota_default": "paid",
+        "quota_reserve": 0.4,
+        "harvest": False,
+    }
+    with contextlib.closing(brain.open(**flags)) as opened:
+        rules, told = rules_of(opened.config), rules_of(opened.config, "wait")
+    assert (rules.threshold, rules.reserve.share, rules.harvest, rules.may_pay) == (0.7, 0.4, False, True)
+    assert rules.silence.after_seconds == 7_200
+    assert (told.answer, told.may_pay) == (Answer.WAIT, False)

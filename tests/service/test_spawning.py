@@ -171,12 +171,12 @@ def test_only_a_running_attempt_is_inside(brain, tmp_path):
     marks = {"BRAIN_TASK_ID": "job", "BRAIN_ATTEMPT_ID": "job.a1.0123abcd", "BRAIN_WORKSPACE": str(tmp_path)}
     token = Tokens(opened.layout, opened.files).of("job.a1.0123abcd")
     assert inside(opened.layout, {}) is None
-    found = inside(opened.layout, {**marks, "BRAIN_TOKEN": token})
+    found = inside(opened.layout, {**marks, "BRAIN_PROOF": token})
     assert found is not None
     assert (found.task_id, found.workspace) == ("job", str(tmp_path))
     assert inside(opened.layout, marks) == found
     with pytest.raises(Refused, match="is not that of the attempt"):
-        inside(opened.layout, {**marks, "BRAIN_TOKEN": "0" * 64})
+        inside(opened.layout, {**marks, "BRAIN_PROOF": "0" * 64})
     with pytest.raises(UserError, match="no task of the daemon"):
         inside(opened.layout, {"BRAIN_TASK_ID": "job"})
     opened.close()

@@ -175,7 +175,7 @@ async def test_an_orphan_is_waited_for_and_then_interrupted(brain, opened):
         process.stdin.close()
         process.wait()
         await recovery.wait_for(orphan, 0.01)
-    assert "processes have ended since" in opened.journal.attempt("t.a1.00000000").ended.outcome.why
+    assert "none of its processes is found any more" in opened.journal.attempt("t.a1.00000000").ended.outcome.why
 
 
 async def test_an_orphan_past_its_deadline_is_ended(opened):

@@ -214,7 +214,7 @@ async def test_with_every_event_lost_a_task_is_seen_within_one_scan_interval(bra
 @pytest.mark.timeout(1800)
 async def test_a_storm_of_files_loses_none(brain):
     """So many files dropped at once are all done, none twice, one row and one commit each."""
-    count, deadline_seconds = deep(800, 20_000), 1500.0
+    count, deadline_seconds = deep(400, 20_000), 1500.0
     brain.echo()
     async with brain.running(scan="10s", group="200ms") as daemon:
         script = f'i=0; while [ $i -lt {count} ]; do echo "# t$i" > {brain.pending}/t$i.md; i=$((i+1)); done'

@@ -135,12 +135,12 @@ def test_a_persons_own_folder_is_worked_in_and_left_alone(brain, tmp_path):
     assert not (brain.completed / "job.files").exists()
 
 
-@pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.BUDGET, FailureKind.PERMISSION_DENIED])
+@pytest.mark.parametrize("kind", [FailureKind.BUDGET, FailureKind.PERMISSION_DENIED])
 def test_what_no_retry_can_help_ends_at_once(brain, kind):
     """One attempt, and the reason."""
     brain.echo("echo", f"fail: {kind.value}")
     brain.drop("job.md", "---\ninterface: echo\nattempts: 5\n---\n# Sum\n\nx\n")
     assert brain.run_once() == 1
     assert len(brain.rows()) == 1
-    expected = {FailureKind.AUTH: "auth", FailureKind.BUDGET: "budget_exceeded"}.get(kind, "tool_failed")
+    expected = "budget_exceeded" if kind is FailureKind.BUDGET else "tool_failed"
     assert brain.recorded("job").values["reason"] == expected

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
 from brain_daemon.model.parsing import ParseLimits
+from brain_daemon.record.wording import utc
 from brain_daemon.service.batch_run import BatchRun
 from brain_daemon.service.batching import read_file
 
@@ -67,23 +69,50 @@ def test_the_forecast_comes_first_and_without_a_yes_nothing_starts(brain, cli, q
     )
     said = cli("batch", path)
     assert said.code == 2
-    assert "3 tasks: 2 to dear." in said.complaint
+    assert "3 tasks: 2 to dear; 1 task will wait." in said.complaint
     assert "They take about $2.00." in said.complaint
-    assert "1 task will wait, since nobody can take them now" in said.complaint
+    assert "1 task will wait: nobody offers vision" in said.complaint
     assert "--yes starts it" in said.complaint
     assert brain.names(brain.pending) == []
 
 
 def test_the_forecast_says_what_a_window_has_left(brain, cli, queue):
-    """Shares of the window, and how many do not fit before its reset."""
+    """The share of the window that goes, how many wait, until when, and for what: the question near its end included."""
     brain.program("few", "cat", more="limits: {messages_per_day: 4}\n")
     brain.drop("used.md", "---\ninterface: few\n---\n# Used\n")
     brain.run_once()
     path = queue(*({"prompt": f"Number {number}.", "interface": "few"} for number in range(5)))
     said = cli("batch", path)
-    assert "125 % of" in said.complaint
-    assert "of few" in said.complaint
-    assert "2 tasks will not fit before the reset." in said.complaint
+    assert "5 tasks: 2 to few; 3 tasks will wait." in said.complaint
+    assert "50 % of 4 messages per day of few" in said.complaint
+    midnight = (time.time() // 86_400 + 1) * 86_400
+    assert f"3 tasks will wait until {utc(midnight)}: few: 100% of 4 messages per day would be used" in said.complaint
+
+
+def test_a_misspelt_key_is_said_before_anything_starts(brain, cli, queue):
+    """Once, with the rows and the key that was meant; as of a task file it stops nothing."""
+    path = queue(
+        {"prompt": "One.", "prioritty": "high"},
+        {"prompt": "Two.", "prioritty": "low"},
+        {"prompt": "3.", "timeoutt": "5m"},
+    )
+    said = cli("batch", path)
+    assert (
+        "note: 2 rows, the first is 1: the key `prioritty` is unknown and has no effect: did you mean `priority`?\n"
+        in said.complaint
+    )
+    assert "note: row 3: the key `timeoutt` is unknown" in said.complaint
+    assert brain.names(brain.pending) == []
+
+
+def test_what_several_wait_for_is_said_once(brain, cli, queue):
+    """With how many they are, not a line for each."""
+    path = queue({"prompt": "Two."}, *({"prompt": f"See {n}.", "requires": "vision"} for n in range(5)))
+    said = cli("batch", path, "--yes")
+    told = [line for line in said.complaint.splitlines() if "nobody offers vision" in line]
+    assert told[0].startswith("5 tasks will wait: ")
+    assert told[-1].startswith("5 tasks wait (the first is batch-")
+    assert len(told) == 3
 
 
 def test_one_bad_row_starts_nothing(brain, cli, queue):

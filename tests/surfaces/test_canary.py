@@ -7,6 +7,7 @@ standard output, standard error, in files and in their names, with success and w
 import base64
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -18,15 +19,15 @@ CANARIES = {
     "file": "canary-file-8sK2pQ7vT4nW9yB3",
     "command": "canary%cmd 5hJ8dR1cX6zM0aG4",
 }
-LEAK = r"""
+LEAK = rf"""
 printf 'plain %s\n' "$K"
 printf %s "$K" | base64
 printf %s "$K" | base64 -w 0 | tr '+/' '-_' | tr -d '='
 for pad in a ab abc; do printf '%s%s-and-a-tail-that-is-long-enough-to-break-the-line-after-seventy-six' $pad "$K" | base64; done
 printf %s "$K" | od -An -tx1 | tr -d ' \n'; echo
-python3 -c 'import json, os, urllib.parse as u
+{sys.executable} -SEc 'import json, os, urllib.parse as u
 k = os.environ["K"]
-print(u.quote(k, safe=""), u.quote_plus(k), u.quote(k).lower(), json.dumps({"key": k}), sep="\n")'
+print(u.quote(k, safe=""), u.quote_plus(k), u.quote(k).lower(), json.dumps({{"key": k}}), sep="\n")'
 """
 SCRIPT = f"""#!/bin/sh
 said=$({LEAK})

@@ -15,7 +15,7 @@ def within(brain, tmp_path, monkeypatch):
     monkeypatch.setenv("BRAIN_TASK_ID", "job")
     monkeypatch.setenv("BRAIN_ATTEMPT_ID", ATTEMPT)
     monkeypatch.setenv("BRAIN_WORKSPACE", str(tmp_path))
-    monkeypatch.setenv("BRAIN_TOKEN", Tokens(opened.layout, opened.files).of(ATTEMPT))
+    monkeypatch.setenv("BRAIN_PROOF", Tokens(opened.layout, opened.files).of(ATTEMPT))
     opened.close()
     return tmp_path
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_is_said_at_once(cli, within, monkeypatch):
     assert waiting.code == 2
     assert "wait_for_children: true" in waiting.complaint
     assert cli("submit", "---\npriority: urgent\n---\nSay").code == 2
-    monkeypatch.setenv("BRAIN_TOKEN", "0" * 64)
+    monkeypatch.setenv("BRAIN_PROOF", "0" * 64)
     forged = cli("submit", "Say this")
     assert forged.code == 1
     assert f"is not that of the attempt {ATTEMPT}" in forged.complaint

@@ -46,6 +46,21 @@ def hook(brain):
 
 
 @pytest.fixture
+def forked(brain, nursery, tmp_path):
+    """The same in a process that has the program loaded already, for the many ways there are to say nothing or another's words."""
+
+    def run(*arguments: str, said: dict | bytes | None = None, root: str | None = None, **environment: str):
+        told = PROMPT | {"cwd": str(brain.root)} | (said if isinstance(said, dict) else {})
+        streams = [tmp_path / name for name in ("hook.in", "hook.out", "hook.err")]
+        streams[0].write_bytes(said if isinstance(said, bytes) else json.dumps(told).encode())
+        words = ["--brain", root or str(brain.root), "hook", *arguments]
+        process = nursery.order(words, {**os.environ, "TZ": "UTC", **environment}, tuple(map(str, streams)))
+        return process.wait(120), streams[1].read_bytes(), streams[2].read_bytes()
+
+    return run
+
+
+@pytest.fixture
 def by_day(monkeypatch):
     """Whatever the clock says, it is noon for the hook."""
     hour = (12 - time.gmtime().tm_hour) % 24
@@ -126,9 +141,9 @@ def test_a_request_that_fails_is_the_agents_to_do(hook, brain):
         {"cwd": 7, "session_id": [], "prompt": 7},
     ],
 )
-def test_what_is_no_prompt_is_passed_over_in_silence(hook, said):
+def test_what_is_no_prompt_is_passed_over_in_silence(forked, said):
     """Exit code 0 and not a byte."""
-    assert hook(said=said) == SILENT
+    assert forked(said=said) == SILENT
 
 
 def test_whatever_is_wrong_with_the_brain_the_agent_hears_nothing(hook, brain, tmp_path):
@@ -149,9 +164,9 @@ def test_a_brain_that_is_held_up_does_not_hold_up_the_agent(hook, brain, by_day)
         assert hook("--within", "1s", **by_day) == SILENT
 
 
-def test_an_agent_that_works_on_a_task_is_left_alone(hook):
+def test_an_agent_that_works_on_a_task_is_left_alone(forked):
     """Its request is one that was routed: a directive would send it in a circle."""
-    assert hook(BRAIN_TASK_ID="task-1", CLAUDE_OVERNIGHT="1") == SILENT
+    assert forked(BRAIN_TASK_ID="task-1", CLAUDE_OVERNIGHT="1") == SILENT
 
 
 def test_a_hook_of_ones_own_gets_the_same_input_and_comes_first(hook, by_day):
@@ -180,9 +195,9 @@ def test_a_hook_of_ones_own_gets_the_same_input_and_comes_first(hook, by_day):
         ("echo '{broken'", (0, b"{broken\n", b"")),
     ],
 )
-def test_a_hook_of_ones_own_that_blocks_or_fails_stands_alone(hook, by_day, command, answer):
+def test_a_hook_of_ones_own_that_blocks_or_fails_stands_alone(forked, by_day, command, answer):
     """Byte for byte, with its exit code."""
-    assert hook("--wrap", command, **by_day) == answer
+    assert forked("--wrap", command, **by_day) == answer
 
 
 def test_a_hook_of_ones_own_is_heard_whatever_is_wrong_here(hook, tmp_path):

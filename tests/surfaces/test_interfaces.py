@@ -1,11 +1,14 @@
 """`brain interfaces` with what is below it, and `brain route`."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from brain_daemon.policy.breaker import HalfOpen, Open, to_json
 from brain_daemon.service import inquiries
+from brain_daemon.service.snapshot import BREAKERS
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 def test_a_list_says_who_can_work_and_what_the_others_lack(brain, cli):
-    """Name, kind, tier, what it can do; the usable ones first."""
+    """Name, kind and tier; the usable ones first. What one can do is shown with it."""
     brain.program("upper", "tr", "a-z", "A-Z", more="capabilities: [shouting]\naliases: [loud]\n")
     brain.program("absent", "no-such-program-anywhere")
     lines = cli("interfaces").out.splitlines()
@@ -35,9 +38,35 @@ def test_a_list_says_who_can_work_and_what_the_others_lack(brain, cli):
     (absent,) = (line for line in lines if line.startswith("absent"))
     assert "free tool" in upper
     assert "available" in upper
-    assert "shouting (also called loud)" in upper
+    assert "shouting (also called loud)" in cli("interfaces", "show", "upper").out
     assert "offline: the program no-such-program-anywhere is not on PATH" in absent
     assert lines.index(upper) < lines.index(absent)
+
+
+def test_a_list_says_what_waits_and_not_that_it_is_available(brain, cli):
+    """For a login that a person was asked about, and where failures have shut it; `show` names all that would run."""
+    brain.program("upper", "cat", inside="  model: [-m, '{model}']\n  resume: [-r, '{client_session}']\n  session: [-s, '{new_session}']\n")  # fmt: skip
+    brain.program("shut", "cat")
+    brain.program("locked", "cat")
+    brain.program("tried", "cat")
+    opened = brain.open()
+    inquiries.ask(opened.journal, inquiries.login("upper", "it said 401"))
+    states = {
+        "shut": Open(since=0.0, until=9e9, trips=1, why="500"),
+        "locked": Open(since=0.0, until=9e9, trips=1, why="401", by_check=True),
+        "tried": HalfOpen(trips=1, why="500"),
+    }
+    opened.journal.set(BREAKERS, json.dumps({name: to_json(state) for name, state in states.items()}))
+    opened.close()
+    lines = {line.split()[0]: line for line in cli("interfaces").out.splitlines() if line.strip()}
+    for name in ("upper", "locked"):
+        assert "waits: not logged in (`brain questions`)" in lines[name]
+    assert "waits: its circuit breaker is open" in lines["shut"]
+    assert "available, its circuit breaker is half-open" in lines["tried"]
+    assert "available" not in lines["upper"] + lines["shut"]
+    shown = cli("interfaces", "show", "upper").out
+    for words in ("with model  -m {model}", "begins by   -s {new_session}", "resumes by  -r {client_session}"):
+        assert words in shown
 
 
 def test_a_bad_file_is_shown_with_its_line_and_what_to_change(brain, cli):

@@ -48,7 +48,7 @@ def inside(brain, monkeypatch):
     """`inside(token)`: the variables of a task's program."""
 
     def enter(token: str) -> None:
-        for name, value in {"TASK_ID": "task-a", "ATTEMPT_ID": ATTEMPT, "TOKEN": token, "CHAIN_ID": "nightly"}.items():
+        for name, value in {"TASK_ID": "task-a", "ATTEMPT_ID": ATTEMPT, "PROOF": token, "CHAIN_ID": "nightly"}.items():
             monkeypatch.setenv(f"BRAIN_{name}", value)
 
     return enter
@@ -68,7 +68,7 @@ def test_a_note_in_the_name_of_a_task_needs_its_token(brain, cli, inside, token)
     inside(token)
     said = cli("memory", "add", "not mine")
     assert said.code == 1
-    assert "BRAIN_TOKEN" in said.complaint
+    assert "BRAIN_PROOF" in said.complaint
     assert not (brain.root / "knowledge" / "pool").exists()
 
 

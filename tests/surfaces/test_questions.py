@@ -137,7 +137,7 @@ def inside(brain, tmp_path, monkeypatch):
     monkeypatch.setenv("BRAIN_TASK_ID", "one")
     monkeypatch.setenv("BRAIN_ATTEMPT_ID", "one.a1.0123abcd")
     monkeypatch.setenv("BRAIN_WORKSPACE", str(tmp_path / "work"))
-    monkeypatch.setenv("BRAIN_TOKEN", Tokens(brain.layout, Files()).of("one.a1.0123abcd"))
+    monkeypatch.setenv("BRAIN_PROOF", Tokens(brain.layout, Files()).of("one.a1.0123abcd"))
     return tmp_path / "work"
 
 
@@ -145,7 +145,7 @@ def inside(brain, tmp_path, monkeypatch):
 def test_a_task_asks_by_a_file_in_its_workspace(cli, inside, monkeypatch, token):
     """And is told what happens next."""
     if token == "none":
-        monkeypatch.delenv("BRAIN_TOKEN")
+        monkeypatch.delenv("BRAIN_PROOF")
     said = cli("ask", "Which colour?")
     assert said.out == "one: your question is kept: end your run now, you are resumed with the answer\n"
     assert collect_questions(Files(), str(inside), "one.a1.0123abcd") == "Which colour?"

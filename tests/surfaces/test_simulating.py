@@ -43,15 +43,33 @@ def test_the_facts_are_exact(cli, queue) -> None:
     found = cli("simulate", queue, "--policy", "ladder_fallback", "--json").json
     assert (found["tasks"], found["slots"], found["seed"]) == (6, 2, 1)
     (policy,) = found["policies"]
-    assert (policy["completed"], policy["cost_usd"], policy["wait_p95_seconds"]) == (6, "0.400000", 0.0)
+    assert (policy["completed"], policy["cost_usd"], policy["wait_p95_seconds"]) == (6, "0.600000", 0.0)
     free = policy["interfaces"][0]
-    assert free["windows"] == [{"per": "day", "unit": "messages", "used": "4", "offered": "4", "fullest": "4"}]
+    assert free["windows"] == [{"per": "day", "unit": "messages", "used": "3", "offered": "4", "fullest": "3"}]
 
 
 def test_nothing_starts_after_the_end_of_the_night(cli, queue) -> None:
     """`--until` counts from the first task."""
     found = cli("simulate", queue, "--policy", "ladder", "--until", "2h", "--json").json["policies"][0]
-    assert (found["completed"], found["waiting"]) == (4, 2)
+    assert (found["completed"], found["waiting"]) == (3, 3)
+
+
+def test_what_you_would_answer_near_a_limit_decides_who_goes_on(cli, tmp_path) -> None:
+    """Without an answer the last tenth of the day waits for the next one; the settings hold for the rest."""
+    path = tmp_path / "q.yaml"
+    path.write_text(
+        "tasks: [{count: 40, every: 1s}]\ninterfaces:\n"
+        "  - {name: free, cost: {tier: free}, limits: {messages_per_day: 20}, good_at: {default: 0.9}, success: 1.0}\n"
+        "  - {name: dear, cost: {tier: paid, input_per_million: 1, output_per_million: 1}, good_at: {default: 0.9}, success: 1.0}\n"
+    )
+
+    def sent(*options: str) -> dict[str, int]:
+        found = cli("simulate", str(path), "--policy", "ladder", "--until", "12h", *options, "--json").json
+        return {one["interface"]: one["attempts"] for one in found["policies"][0]["interfaces"]}
+
+    assert sent() == {"free": 17, "dear": 0}
+    assert sent("--answer", "go_on") == {"free": 20, "dear": 0}
+    assert sent("--answer", "paid") == {"free": 17, "dear": 23}
 
 
 def test_slots_on_the_command_line_go_before_the_files(cli, queue) -> None:

@@ -127,6 +127,8 @@ def _would_run(entry: Entry) -> Iterator[tuple[str, str]]:
     sha256 = spec.sha256[:_SHORT_SHA]
     yield "interface", f"{spec.name} ({spec.type.value}, {spec.cost.tier.value}), sha256 {sha256}"
     yield "approved", approval_words(entry)
+    aliases = f" (also called {', '.join(spec.aliases)})" if spec.aliases else ""
+    yield "can do", (", ".join(spec.capabilities) or "any text") + aliases
     if invoke.kind is InvokeKind.TOOL:
         yield "calls", f"the function {invoke.function or spec.name} of an installed package"
     if invoke.endpoint is not None:
@@ -139,6 +141,10 @@ def _would_run(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "is given", ", ".join(dict.fromkeys((*invoke.env, *filter(None, (spec.auth.env,)))))
     if invoke.set_env:
         yield "with", ", ".join(f"{key}={value}" for key, value in invoke.set_env)
+    if invoke.files:
+        yield "has files", ", ".join(name for name, _text in invoke.files)
+    if invoke.refuse_workspace_with:
+        yield "not beside", _words(invoke.refuse_workspace_with)
     if spec.auth.config_location:
         yield "reads", spec.auth.config_location
 
@@ -148,6 +154,8 @@ def _commands(spec: InterfaceSpec) -> Iterator[tuple[str, str]]:
     invoke, auth = spec.invoke, spec.auth
     for key, words in (
         ("runs", invoke.command),
+        ("with model", invoke.model),
+        ("begins by", invoke.session),
         ("resumes by", invoke.resume),
         ("checks by", invoke.check),
         ("and by", auth.check),

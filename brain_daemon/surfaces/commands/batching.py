@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from typing import Any
@@ -33,6 +34,7 @@ _BY_INTERFACE = (
     Column("COST", right=True),
 )
 _MOST_SAID = 10
+_FIGURES = re.compile(r"[0-9][0-9.,:TZ-]*")
 
 
 @click.command("batch")
@@ -88,6 +90,8 @@ def _before(brain: Brain, batch: Batch, run: BatchRun, *, yes: bool) -> None:
         say(f"{done} of {len(batch.rows)} have ended in an earlier run of this file and are not done again.", err=True)
     if not run.left:
         return
+    for warning in batch.warnings[:_MOST_SAID]:
+        say(f"note: {warning}", err=True)
     for line in told(forecast(brain, brain.registry(), [row.task for row in run.left])):
         say(line, err=True)
     if running_daemon(brain.layout) is None:
@@ -133,12 +137,25 @@ def _lines(batch: Batch) -> Callable[[Standing], None]:
                 said.add(task_id)
                 reason = f" ({record.reason})" if record.reason else ""
                 say(f"{count}/{rows} {task_id} {record.status}{reason}", err=True)
-        for task_id, why in standing.waiting.items():
-            if task_id not in waits and task_id not in in_turn:
-                say(f"{task_id} waits: {clean_line(why, 300)}", err=True)
-                waits.add(task_id)
+        for kind, (ids, why) in _by_reason(standing, without=in_turn).items():
+            if kind not in waits:
+                waits.add(kind)
+                say(f"{_who_waits(ids)}: {clean_line(why, 300)}", err=True)
 
     return note
+
+
+def _by_reason(standing: Standing, without: Collection[str] = ()) -> dict[str, tuple[list[str], str]]:
+    """Those that wait, together where they wait for the same, which may differ in its figures; with the words of the first."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for task_id, why in standing.waiting.items():
+        if task_id not in without:
+            found.setdefault(_FIGURES.sub("0", why), ([], why))[0].append(task_id)
+    return found
+
+
+def _who_waits(ids: Sequence[str]) -> str:
+    return f"{ids[0]} waits" if len(ids) == 1 else f"{len(ids):,} tasks wait (the first is {ids[0]})"
 
 
 def _state(standing: Standing) -> str:
@@ -162,8 +179,8 @@ def _print(facts: dict[str, Any], standing: Standing, place: str) -> None:
     failed = [one for one in facts["results"] if one["status"] == "failed"]
     for one in failed[:_MOST_SAID]:
         say(f"row {one['row']}: {one['task_id']} failed ({one['reason']}): `brain show {one['task_id']}`", err=True)
-    for task_id, why in list(standing.waiting.items())[:_MOST_SAID]:
-        say(f"{task_id} waits: {why}", err=True)
+    for ids, why in list(_by_reason(standing).values())[:_MOST_SAID]:
+        say(f"{_who_waits(ids)}: {clean_line(why, 300)}", err=True)
     if facts["completed"] + facts["failed"] < facts["tasks"]:
         say("The same command goes on with what is left.", err=True)
     say(f"The account, with every result: {place}")

@@ -17,8 +17,9 @@ from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, say, show
 
 _COLUMNS = (
-    Column("TASK"),
-    Column("STATE", whole=True, styles=STATE_STYLES),
+    # Where room is short the state is broken into lines, and never the tree.
+    Column("TASK", tree=True, whole=True),
+    Column("STATE", styles=STATE_STYLES),
     Column("BY"),
     Column("ATTEMPTS", right=True),
     Column("TOKENS", right=True),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ from brain_daemon.model.errors import Refused
 from brain_daemon.model.interface import InterfaceFault, InterfaceSpec, InvokeKind
 from brain_daemon.model.outcome import Status
 from brain_daemon.model.parsing import parse_task
+from brain_daemon.model.quantities import dollars
 from brain_daemon.record.questions import QuestionKind
 from brain_daemon.record.wording import duration
 from brain_daemon.service import actions, inquiries
@@ -217,7 +219,7 @@ def _row(one: _Result) -> tuple[str, ...]:
 def _live_row(name: str, live: _Live) -> tuple[str, ...]:
     said = f"{'ok' if live.ok else 'failed'}: {live.text}"
     tokens = " + ".join("?" if count is None else str(count) for count in live.tokens)
-    cost = f"${live.cost_usd}" if live.cost_usd is not None else "unknown"
+    cost = dollars(Decimal(live.cost_usd)) if live.cost_usd is not None else "unknown"
     return name, said, tokens, cost, _took(live.seconds)
 
 

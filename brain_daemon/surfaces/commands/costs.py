@@ -18,7 +18,7 @@ from brain_daemon.model.errors import UserError
 from brain_daemon.model.quantities import parse_duration
 from brain_daemon.record import ledger
 from brain_daemon.record.day_file import read_name
-from brain_daemon.record.ledger import GroupBy, Totals, group, sums_csv, total
+from brain_daemon.record.ledger import GroupBy, Totals, chains_of, group, sums_csv, total, with_roots
 from brain_daemon.record.wording import dollars
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.layout import Layout
@@ -60,6 +60,10 @@ def costs_command(call: Call, by: str, chain: str | None, since: str | None, as_
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         rows = [CostRow.from_values(values) for values in brain.journal.outcomes(since=first)]
         warnings = _differences(brain.layout, first, len(rows))
+        if chain is not None or by == GroupBy.CHAIN:
+            # What was called after a task may have run before --since.
+            every = rows if first is None else map(CostRow.from_values, brain.journal.outcomes())
+            rows = list(with_roots(rows, chains_of(every)))
     rows = [row for row in rows if chain is None or row.chain_id == chain]
     groups, sums = group(rows, GroupBy(by)), total(rows)
     if as_json:

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -24,16 +24,18 @@ from brain_daemon.model.task import OnLimit, Rejection, TaskSpec
 from brain_daemon.policy.breaker import word
 from brain_daemon.policy.drawing import drawn
 from brain_daemon.policy.routing import Choice, Nobody, Ranked
+from brain_daemon.record.questions import QuestionKind
 from brain_daemon.record.wording import utc
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.breakers import kept
+from brain_daemon.service.breakers import kept, waits_for_login
 from brain_daemon.service.dispatch import Dispatch
-from brain_daemon.service.explaining import draws, note
+from brain_daemon.service.explaining import Now, draws, look, note, now_words
 from brain_daemon.service.harvesting import sentence
 from brain_daemon.service.intake import Intake, explain, original_of
 from brain_daemon.service.limits import NoLimits
 from brain_daemon.service.past import Past
+from brain_daemon.store.journal import Journal
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.approving import approval_words, approve_command, fault_words, show_command
 from brain_daemon.surfaces.commands.checking import check_command, detect_command, fault_facts
@@ -44,7 +46,6 @@ _LIST = (
     Column("IS"),
     Column("APPROVED"),
     Column("STATUS", styles=STATE_STYLES),
-    Column("CAN DO"),
 )
 _RANKED = (
     Column("", right=True),
@@ -74,7 +75,7 @@ def interfaces_command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def _list_command(call: Call, as_json: bool) -> None:
-    """List the interfaces with what they can do and why one cannot work now.
+    """List the interfaces, and why one cannot work now. `brain interfaces show NAME` says what one can do.
 
     Example: brain interfaces list --json
     """
@@ -86,6 +87,7 @@ def _list(call: Call, as_json: bool) -> None:
         registry = brain.registry()
         running = Counter(attempt.interface for attempt in brain.journal.open_attempts() if _runs(attempt.state))
         breakers = {name: word(breaker) for name, breaker in kept(brain.journal).items()}
+        logged_out = _logged_out(brain.journal, breakers)
     entries = sorted(registry.entries.values(), key=lambda entry: (not entry.usable, entry.spec.name))
     if as_json:
         print_json(
@@ -95,7 +97,7 @@ def _list(call: Call, as_json: bool) -> None:
             }
         )
         return
-    show(_LIST, [_list_row(entry, running[entry.spec.name], breakers) for entry in entries])
+    show(_LIST, [_list_row(entry, running[entry.spec.name], breakers, logged_out) for entry in entries])
     for fault in registry.faults:
         say(f"\n{fault_words(fault)}")
     if not entries and not registry.faults:
@@ -106,18 +108,33 @@ def _runs(state: AttemptState) -> bool:
     return state is AttemptState.STARTING
 
 
-def _list_row(entry: Entry, running: int, breakers: Mapping[str, str]) -> tuple[str, ...]:
+def _logged_out(journal: Journal, breakers: Mapping[str, str]) -> frozenset[str]:
+    """The interfaces whose login a person has been asked about, or whose own check alone lets them go on."""
+    open_questions = (document for document, _ in journal.questions().values())
+    asked = {str(one["subject"]) for one in open_questions if one["kind"] == QuestionKind.AUTH}
+    return frozenset(asked | {name for name in breakers if waits_for_login(journal, name)})
+
+
+def _status(entry: Entry, breakers: Mapping[str, str], logged_out: Container[str]) -> str:
+    """Whether a task would start on it now, and what is in the way."""
+    if not entry.usable:
+        return f"offline: {entry.why_not}"
+    if entry.spec.name in logged_out:
+        return "waits: not logged in (`brain questions`)"
+    breaker = breakers.get(entry.spec.name, "closed")
+    if breaker == "open":
+        return "waits: its circuit breaker is open"
+    return "available" if breaker == "closed" else f"available, its circuit breaker is {breaker}"
+
+
+def _list_row(entry: Entry, running: int, breakers: Mapping[str, str], logged_out: Container[str]) -> tuple[str, ...]:
     spec = entry.spec
-    status = "available" if entry.usable else f"offline: {entry.why_not}"
-    breaker = breakers.get(spec.name, "closed")
-    status += "" if breaker == "closed" else f", its circuit breaker is {breaker}"
-    aliases = f" (also called {', '.join(spec.aliases)})" if spec.aliases else ""
+    status = _status(entry, breakers, logged_out)
     return (
         spec.name,
         f"{spec.cost.tier} {spec.type}",
         approval_words(entry),
         f"{status}, {running} running" if running else status,
-        (", ".join(spec.capabilities) or "any text") + aliases,
     )
 
 
@@ -167,7 +184,7 @@ def route_command(call: Call, task: str, explain: bool, as_json: bool) -> None:
     Example: brain route idea.md --explain
     """
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
-        spec = _task(brain, task)
+        spec, path = _task(brain, task)
         registry = brain.registry()
         table, fault = brain.routing_table()
         past = Past(brain)
@@ -178,25 +195,28 @@ def route_command(call: Call, task: str, explain: bool, as_json: bool) -> None:
         on_limit = spec.on_limit or OnLimit(brain.config.on_limit)
         told = as_json or not explain  # the table has a column for the draws
         found = drawn(asked, spec.id, past.prefers(spec), explained=told) if isinstance(asked, Choice) else asked
-        soon = ""
+        soon, now = "", None
         if isinstance(found, Choice):
+            now = look(brain, registry, table, past, spec, path)
             soon = sentence(spec, found, brain.journal, time.time())
             away = (f"{one.name}: {shut.why}" for one in found.ranked if (shut := dispatch.away(one)))
             found = replace(found, warnings=(*found.warnings, *away))
     if as_json:
-        print_json(_route_facts(spec, found, fault))
+        print_json(_route_facts(spec, found, fault, now))
     else:
-        for line in filter(None, (*note(spec, asked, past, table, on_limit), soon)) if explain else ():
+        for line in filter(None, (*note(spec, asked, past, table, on_limit, now), soon)) if explain else ():
             say(line)
         _print_route(spec, found, explain)
+        if isinstance(found, Choice) and now is not None and not explain and now.interface != found.ranked[0].name:
+            say(f"note: {now_words(now, time.time())}", err=True)
         for warning in (*found.warnings, *([fault] if fault else ())):
             say(f"note: {warning}", err=True)
     if isinstance(found, Nobody):
         sys.exit(1)
 
 
-def _task(brain: Brain, task: str) -> TaskSpec:
-    """The task in a file, wherever it lies, else the one of that id."""
+def _task(brain: Brain, task: str) -> tuple[TaskSpec, str]:
+    """The task in a file, wherever it lies, else the one of that id; and the path of its file."""
     path = task if os.path.isfile(task) else actions.find(brain, task).path
     try:
         with open(path, "rb") as handle:
@@ -206,7 +226,7 @@ def _task(brain: Brain, task: str) -> TaskSpec:
     parsed = parse_task(os.path.basename(path), data, limits=ParseLimits(file_bytes=brain.config.task_bytes))
     if isinstance(parsed, Rejection):
         raise UserError(f"routing {task}: it is no task.\n{explain(parsed)}")
-    return parsed
+    return parsed, path
 
 
 def _print_route(task: TaskSpec, found: Choice | Nobody, whole: bool) -> None:
@@ -242,7 +262,7 @@ def _who(ranked: Ranked) -> str:
     return f"{ranked.name}{model} ({ranked.tier.value})"
 
 
-def _route_facts(task: TaskSpec, found: Choice | Nobody, fault: str) -> dict[str, Any]:
+def _route_facts(task: TaskSpec, found: Choice | Nobody, fault: str, now: Now | None) -> dict[str, Any]:
     ranked = found.ranked if isinstance(found, Choice) else ()
     drew = draws(task, found) if isinstance(found, Choice) else {}
     return {
@@ -251,6 +271,7 @@ def _route_facts(task: TaskSpec, found: Choice | Nobody, fault: str) -> dict[str
         "interface": ranked[0].name if ranked else None,
         "reason": ranked[0].reason if isinstance(found, Choice) else found.reason,
         "missing_capabilities": list(found.missing_capabilities) if isinstance(found, Nobody) else [],
+        "now": _now_facts(found, now),
         "ranked": [
             {
                 "interface": one.name,
@@ -266,6 +287,16 @@ def _route_facts(task: TaskSpec, found: Choice | Nobody, fault: str) -> dict[str
         "rejected": dict(found.rejected),
         "warnings": [*found.warnings, *([fault] if fault else ())],
     }
+
+
+def _now_facts(found: Choice | Nobody, now: Now | None) -> dict[str, Any]:
+    """What becomes of it at this moment."""
+    if now is None:
+        why = found.reason if isinstance(found, Nobody) else ""
+        return {"state": "waits", "interface": None, "why": why, "until": None}
+    state = "waits" if now.interface is None else "active" if now.at_work else "starts"
+    until = None if now.until is None else utc(now.until)
+    return {"state": state, "interface": now.interface, "why": now.why, "until": until}
 
 
 def _lesson_facts(one: Ranked, drew: float | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Neither needs a brain around it; where there is one, names in a task are compare
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -19,7 +19,9 @@ from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.parsing import Vocabulary, parse_task
 from brain_daemon.model.schema import interface_schema, task_schema
 from brain_daemon.model.task import Rejection, TaskSpec
+from brain_daemon.policy.readiness import circle_words
 from brain_daemon.service.composing import form
+from brain_daemon.service.graph_checks import circle_with
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.queue import Seen, look, names
@@ -75,6 +77,7 @@ class _Verdict:
     allowed: str | None = None
     warnings: tuple[str, ...] = ()
     facts: dict[str, Any] | None = None
+    task: TaskSpec | None = None
 
 
 @click.command("lint")
@@ -98,6 +101,8 @@ def lint_command(call: Call, files: tuple[str, ...], schema: str | None, as_json
     layout = _layout(call)
     vocabulary = None if layout is None else _vocabulary(layout)
     verdicts = [_judge(path, schema, vocabulary) for path in files]
+    if layout is not None:
+        verdicts = _with_circles(verdicts, layout)
     if as_json:
         print_json({"files": [_verdict_facts(one) for one in verdicts]})
     else:
@@ -170,7 +175,22 @@ def _of_task(path: str, parsed: TaskSpec | Rejection) -> _Verdict:
         "depends_on": list(parsed.waits_for),
         "draft": parsed.draft,
     }
-    return _Verdict(file=path, kind="task", warnings=parsed.warnings, facts=facts)
+    return _Verdict(file=path, kind="task", warnings=parsed.warnings, facts=facts, task=parsed)
+
+
+def _with_circles(verdicts: list[_Verdict], layout: Layout) -> list[_Verdict]:
+    """A sound task is at fault where it waits for itself, by way of the other files or of what is pending."""
+    tasks = [one.task for one in verdicts if one.task is not None]
+    return [one if one.task is None else _of_circle(one, circle_with(layout, one.task, tasks)) for one in verdicts]
+
+
+def _of_circle(one: _Verdict, circle: tuple[str, ...]) -> _Verdict:
+    if not circle:
+        return one
+    allowed = "ids of tasks that do not wait for this one"
+    return replace(
+        one, message=circle_words(circle), field="depends_on", found=", ".join(circle[1:2]), allowed=allowed, facts=None
+    )
 
 
 def _of_interface(path: str, parsed: InterfaceSpec | InterfaceFault) -> _Verdict:

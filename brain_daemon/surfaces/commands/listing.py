@@ -15,7 +15,7 @@ import click
 from brain_daemon.model import document
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.record.wording import utc
+from brain_daemon.record.wording import until_words, utc
 from brain_daemon.service.snapshot import (
     EndedItem,
     HeldItem,
@@ -180,8 +180,7 @@ def _row_facts(row: _Row) -> dict[str, Any]:
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
-    until = f", until {utc(row.until)}" if row.until else ""
-    words = ": ".join(part for part in (row.title, (row.why or "") + until) if part)
+    words = ": ".join(part for part in (row.title, (row.why or "") + until_words(row.until, time.time())) if part)
     state = f"failed ({row.reason})" if row.state == "failed" and row.reason else row.state
     return row.task_id, state, row.interface or "-", _ago(row.at), words
 

@@ -9,22 +9,24 @@ Failures: a recorded file that was edited so that its figures no longer fit is s
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from brain_daemon.model import document
-from brain_daemon.model.attempt import Attempt, AttemptState, outcome_word
+from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.cleaning import clean_line, clean_text
 from brain_daemon.model.errors import BrainError, Damaged, UserError
 from brain_daemon.model.outcome import Usage
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.record.result import outcome_message
-from brain_daemon.record.wording import duration, utc
+from brain_daemon.record.result import ended_word, outcome_message
+from brain_daemon.record.wording import dollars, duration, until_words, utc
+from brain_daemon.service.snapshot import waits_until
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.prompts import show_prompt, write_exactly
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, say
@@ -126,7 +128,9 @@ def _facts(brain: "Brain", place: "Place") -> tuple[dict[str, Any], str]:
     if hold is not None and place.state == "pending":
         held = {"why": hold.reason, "until": None if hold.until is None else utc(hold.until)}
     elif asked is not None:
-        held = {"why": asked.message, "until": None}
+        held = {"why": asked.message, "until": None if asked.resume_at is None else utc(asked.resume_at)}
+    elif attempts and place.state == "active" and (until := waits_until(attempts[-1]) or 0.0) > time.time():
+        held = {"why": f"{attempts[-1].message}; it is tried again then", "until": utc(until)}
     facts = {
         "task_id": place.task_id,
         "state": place.state,
@@ -137,6 +141,7 @@ def _facts(brain: "Brain", place: "Place") -> tuple[dict[str, Any], str]:
         "requires": list(task.requires) if task else [],
         "chain": task.chain if task else None,
         "held": held,
+        "estimate": _estimate(brain, place, task, attempts),
         "result": None if result is None else result.values,
         "attempts": [_attempt_facts(brain, attempt) for attempt in attempts],
         "commit": _commit(brain, place),
@@ -144,6 +149,19 @@ def _facts(brain: "Brain", place: "Place") -> tuple[dict[str, Any], str]:
     return facts, result.text if result is not None else task.text if task else clean_text(
         data.decode("utf-8", "replace")
     )
+
+
+def _estimate(brain: "Brain", place: "Place", task: TaskSpec | None, attempts: Sequence[Attempt]) -> str | None:
+    """What a long prompt may cost, before it starts and while it runs; None where a brain that is only read does not tell."""
+    from brain_daemon.service.foresight import ESTIMATE, foresight  # noqa: PLC0415 - see the module's docstring
+
+    if task is not None and place.state == "pending":
+        try:
+            return foresight(brain, task)
+        except BrainError:
+            return None
+    said = (attempts[-1].routing or {}).get(ESTIMATE) if attempts and place.state == "active" else None
+    return None if said is None else str(said)
 
 
 def _result(place: "Place", data: bytes) -> document.Result | None:
@@ -185,7 +203,7 @@ def _attempt_facts(brain: "Brain", attempt: Attempt) -> dict[str, Any]:
         "started": None if attempt.started_at is None else utc(attempt.started_at),
         "finished": None if ended is None else utc(ended.finished_at),
         "duration_seconds": None if ended is None else round(ended.duration_seconds, 3),
-        "outcome": None if ended is None else outcome_word(ended.outcome),
+        "outcome": None if ended is None else ended_word(ended.outcome),
         "why": (attempt.message or outcome_message(ended.outcome)) if ended else attempt.message,
         "input_tokens": usage.input_tokens,
         "cached_input_tokens": usage.cached_input_tokens,
@@ -216,10 +234,11 @@ def _page_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     model = f" ({result['model']})" if result.get("model") else ""
     yield "state", f"{facts['state']}{reason}{on}{model}"
     if facts["held"]:
-        until = f", until {facts['held']['until']}" if facts["held"]["until"] else ""
-        yield "held", facts["held"]["why"] + until
+        yield "held", facts["held"]["why"] + _until(facts["held"]["until"])
+    if facts["estimate"]:
+        yield "estimate", facts["estimate"]
     newest = facts["attempts"][-1] if facts["attempts"] else None
-    if newest and facts["state"] == "active":
+    if newest and facts["state"] == "active" and not facts["held"]:
         yield "runs on", f"{newest['interface'] or newest['claimant']} since {newest['started'] or 'its claim'}"
     yield "file", facts["path"]
     asks = [facts["type"], facts["priority"] and f"{facts['priority']} priority", *facts["requires"]]
@@ -230,6 +249,13 @@ def _page_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _result_lines(result)
     if facts["commit"]:
         yield "commit", facts["commit"]
+
+
+def _until(told: str | None) -> str:
+    """An instant as `utc` spells it, and how far off it is."""
+    if told is None:
+        return ""
+    return until_words(datetime.fromisoformat(told).timestamp(), time.time())
 
 
 def _result_lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -254,10 +280,11 @@ def _result_lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _cost(usd: Decimal | str | None, basis: str) -> str:
-    """The figure as it is kept, and where it comes from."""
+    """The figure for eyes, and where it comes from; `--json` has it as it is kept."""
     if usd is None:
         return "unknown"
-    return basis if not Decimal(usd) and basis in ("free", "subscription") else f"${usd} ({basis})"
+    known = Decimal(usd)
+    return basis if not known and basis in ("free", "subscription") else f"{dollars(known)} ({basis})"
 
 
 def _attempt_row(attempt: dict[str, Any]) -> tuple[str, ...]:
@@ -296,7 +323,7 @@ def logs_command(call: Call, task_id: str, follow: bool) -> None:
         if follow:
             newest = brain.journal.attempt(attempt.attempt_id)
             ended = newest.ended if newest else None
-            say(f"{attempt.task_id}: {outcome_word(ended.outcome) if ended else 'given back'}", err=True)
+            say(f"{attempt.task_id}: {ended_word(ended.outcome) if ended else 'given back'}", err=True)
 
 
 def _attempt_to_read(brain: "Brain", place: "Place", follow: bool) -> Attempt:

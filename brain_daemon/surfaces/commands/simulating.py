@@ -21,7 +21,8 @@ from brain_daemon.policy.scenario import Figures, InterfaceUse
 from brain_daemon.policy.simulation import simulate
 from brain_daemon.record.wording import dollars, duration
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.scenarios import Known, Scenario, contenders, of_ledger, read_file
+from brain_daemon.service.near_limit import ANSWERS
+from brain_daemon.service.scenarios import Known, Scenario, contenders, of_ledger, read_file, rules_of
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.costs import first_day
 from brain_daemon.surfaces.tables import Column, say, show
@@ -47,6 +48,11 @@ _POLICIES = (
 @click.option(
     "--slots", type=click.IntRange(min=1), help="Attempts at the same time; else the file's, else `parallel`."
 )
+@click.option(
+    "--answer",
+    type=click.Choice(tuple(ANSWERS)),
+    help="What you say when you are asked near a limit; else nothing, and the setting `quota_silence` holds.",
+)
 @click.option("--until", metavar="DURATION", help="Start nothing later than this after the first task.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed is other luck.")
 @json_option
@@ -57,6 +63,7 @@ def simulate_command(
     since: str | None,
     policies: tuple[str, ...],
     slots: int | None,
+    answer: str | None,
     until: str | None,
     seed: int,
     as_json: bool,
@@ -73,6 +80,7 @@ def simulate_command(
     with closing(Brain.open(call.brain_root, call.environment)) as brain:
         scenario, known = _scenario(brain, queue, since)
         slots = slots or scenario.slots or brain.config.parallel
+        rules = rules_of(brain.config, answer)
     first = min((one.at_seconds for one in scenario.arrivals), default=0.0)
     began = time.perf_counter()
     results = [
@@ -84,6 +92,7 @@ def simulate_command(
             slots=slots,
             seed=seed,
             until_seconds=first + horizon,
+            rules=rules,
         )
         for contender in contenders(policies, scenario)
     ]

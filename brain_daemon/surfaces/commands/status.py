@@ -6,15 +6,18 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from brain_daemon.model.cleaning import clean_line
-from brain_daemon.record.wording import dollars, duration, utc
-from brain_daemon.service.snapshot import ActiveItem, BreakerItem, HeldItem, Snapshot, take
+from brain_daemon.model.errors import UserError
+from brain_daemon.policy.budgets import Budget
+from brain_daemon.record.wording import dollars, duration, until_words, utc
+from brain_daemon.service.config import load
+from brain_daemon.service.snapshot import ActiveItem, BreakerItem, BudgetItem, HeldItem, Snapshot, take
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, Rows, drawn, on_terminal, plain, say
 
@@ -38,7 +41,7 @@ def status_command(call: Call, as_json: bool) -> None:
 
     Example: brain status
     """
-    picture = take(call.layout)
+    picture = take(call.layout, budgets=_budgets(call))
     if as_json:
         print_json(facts(picture))
     else:
@@ -55,7 +58,15 @@ def watch_command(call: Call) -> None:
     if on_terminal():
         _live(call)
     else:
-        _print(take(call.layout))
+        _print(take(call.layout, budgets=_budgets(call)))
+
+
+def _budgets(call: Call) -> Sequence[Budget]:
+    """Those of the settings; none where the settings cannot be read, which every other command says."""
+    try:
+        return load(call.brain_root, call.environment)[0].budgets
+    except UserError:
+        return ()
 
 
 def facts(picture: Snapshot) -> dict[str, Any]:
@@ -97,8 +108,26 @@ def facts(picture: Snapshot) -> dict[str, Any]:
             "cost_usd": format(today.known_usd, "f"),
             "unknown_costs": today.unknown_costs,
         },
+        "budgets": [budget_facts(one) for one in picture.budgets],
         "unapproved": list(picture.unapproved),
         "trouble": picture.trouble,
+    }
+
+
+def budget_facts(item: BudgetItem) -> dict[str, Any]:
+    """A budget and what is spent of it, as docs/json.md describes it."""
+    budget, used = item.budget, item.used
+    return {
+        "scope": budget.scope.value,
+        "name": budget.name,
+        "usd": None if budget.usd is None else format(budget.usd, "f"),
+        "tokens": budget.tokens,
+        "hard": budget.hard,
+        "used_usd": format(used.usd, "f"),
+        "used_tokens": used.tokens,
+        "unknown_costs": used.unpriced,
+        "share": round(item.share, 4),
+        "renewed_at": _instant(item.until),
     }
 
 
@@ -144,6 +173,8 @@ def _lines(picture: Snapshot) -> Iterator[tuple[str, str]]:
     yield "tasks", f"{queue}, {counts.completed} completed, {counts.failed} failed{archived}"
     unknown = f" and the unknown cost of {_number(today.unknown_costs, 'attempt')}" if today.unknown_costs else ""
     yield "today", f"{today.completed} completed, {today.failed} failed, {dollars(today.known_usd)}{unknown} (UTC)"
+    for budget in picture.budgets:
+        yield "budget", budget.sentence + (", hard" if budget.budget.hard else "")
     if picture.owed:
         why = f": {picture.why_owed}" if picture.why_owed else ""
         yield "git", f"{_number(picture.owed, 'outcome')} not committed yet{why}"
@@ -190,10 +221,7 @@ def _active_row(item: ActiveItem, now: float) -> tuple[str, ...]:
 
 
 def _why(item: HeldItem, now: float) -> str:
-    if item.until is None:
-        return item.why
-    left = f", in {_elapsed(item.until - now)}" if item.until > now else ""
-    return f"{item.why}, until {utc(item.until)}{left}"
+    return item.why + until_words(item.until, now)
 
 
 def _breaker(item: BreakerItem, now: float) -> str:
@@ -238,10 +266,11 @@ def _live(call: Call) -> None:
     from rich.live import Live  # noqa: PLC0415 - rich is slow to load, and only a terminal needs it
 
     console = Console()
+    budgets = _budgets(call)
     try:
         with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(_page(take(call.layout)), refresh=True)
+                live.update(_page(take(call.layout, budgets=budgets)), refresh=True)
                 if pressed(_POLL_SECONDS) in ("q", "Q"):
                     return
     except KeyboardInterrupt:

@@ -85,12 +85,12 @@ def submit_command(
                 brain, parent, _child(brain, text, place, task_id, _fields(options)), as_json=as_json
             )
         since = time.time()
-        placed, sha256 = _drop(brain, text, place, task_id, _fields(options))
+        placed, task = _drop(brain, text, place, task_id, _fields(options))
         _say_unknown(brain, options["after"])
-        _say_estimate(brain, placed, text)
+        _say_estimate(brain, placed, task)
         if not wait:
             return _say_dropped(brain, placed, as_json=as_json)
-        awaited = Awaited(task_id=placed.task_id, name=Path(placed.path).name, sha256=sha256, since=since)
+        awaited = Awaited(task_id=placed.task_id, name=Path(placed.path).name, sha256=task.sha256, since=since)
         found = _waited(brain, awaited)
         if isinstance(found, Unended):
             code = _say_unended(placed, found, as_json=as_json)
@@ -124,8 +124,8 @@ def _fields(options: Mapping[str, Any]) -> dict[str, object]:
 
 def _drop(
     brain: Brain, text: str, place: str, task_id: str | None, fields: Mapping[str, object]
-) -> tuple[actions.Place, str]:
-    """The task in pending/ and the hash of its bytes. UserError where the text or the options make no task."""
+) -> tuple[actions.Place, TaskSpec]:
+    """Where the task lies in pending/, and what it is with the options. UserError where the text or the options make no task."""
     limits = ParseLimits(file_bytes=brain.config.task_bytes)
     _refuse_faulty(text, place or "the prompt", limits)
     own = composing.id_for(text)
@@ -135,8 +135,8 @@ def _drop(
         )
     wanted = task_id or own or actions.new_id()
     whole = composing.compose(wanted, text, fields)
-    sha256 = _refuse_faulty(whole, "the task with these options", limits)
-    return actions.submit(brain, whole, wanted), sha256
+    task = _refuse_faulty(whole, "the task with these options", limits)
+    return actions.submit(brain, whole, wanted), task
 
 
 def _child(brain: Brain, text: str, place: str, task_id: str | None, fields: Mapping[str, object]) -> str:
@@ -160,11 +160,11 @@ def _say_handed_down(brain: Brain, parent: Inside, text: str, *, as_json: bool) 
     return click.echo(task_id)
 
 
-def _refuse_faulty(text: str, what: str, limits: ParseLimits) -> str:
+def _refuse_faulty(text: str, what: str, limits: ParseLimits) -> TaskSpec:
     parsed = parse_task("task.md", text.encode("utf-8", "surrogateescape"), limits=limits)
     if isinstance(parsed, Rejection):
         raise UserError(f"submitting {what}: {explain(parsed)}")
-    return parsed.sha256
+    return parsed
 
 
 def _say_unknown(brain: Brain, awaited: list[str]) -> None:
@@ -175,12 +175,11 @@ def _say_unknown(brain: Brain, awaited: list[str]) -> None:
             click.echo(f"brain: no task is called {clean_line(task_id)} yet; this one waits for it", err=True)
 
 
-def _say_estimate(brain: Brain, placed: actions.Place, text: str) -> None:
+def _say_estimate(brain: Brain, placed: actions.Place, task: TaskSpec) -> None:
     """What a long prompt may cost, before it starts."""
-    parsed = parse_task(Path(placed.path).name, text.encode("utf-8", "surrogateescape"))
-    said = foresight(brain, parsed) if isinstance(parsed, TaskSpec) else None
+    said = foresight(brain, task)
     if said is not None:
-        click.echo(f"{placed.task_id}: {said}", err=True)
+        click.echo(f"{placed.task_id}: {clean_line(said, 1000)}", err=True)
 
 
 def _say_dropped(brain: Brain, placed: actions.Place, *, as_json: bool) -> None:

@@ -1,13 +1,13 @@
 """`brain usage`: what today has used of each interface, what is left of its limits, and what the rate limiter has given to whom.
 
-It reads the index, what the daemon last found (record/usage.py) and the rates, which are true whether a daemon runs or not.
+It reads the index, the accounts that admission asks, and the rates: all are true whether a daemon runs or not.
 """
 
 import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
@@ -16,6 +16,8 @@ import click
 
 from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.frontmatter import Malformed
+from brain_daemon.model.interface import InterfaceSpec
+from brain_daemon.policy.breaker import HalfOpen, Open, word
 from brain_daemon.policy.buckets import Bucket, Rates
 from brain_daemon.record import usage
 from brain_daemon.record.day_file import read_name
@@ -23,10 +25,15 @@ from brain_daemon.record.ledger import GroupBy, Totals, group
 from brain_daemon.record.metrics import DayTally, Used
 from brain_daemon.record.wording import dollars, utc
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.breakers import kept
+from brain_daemon.service.findings import finding_of
+from brain_daemon.service.quotas import Quotas
 from brain_daemon.service.rate_limiter import RateLimiter, RateState
+from brain_daemon.service.snapshot import reading, standing
 from brain_daemon.store.layout import Layout
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.costs import known_cost
+from brain_daemon.surfaces.commands.status import budget_facts
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, say, show
 
 _USAGE = (
@@ -63,7 +70,9 @@ def usage_command(call: Call, as_json: bool) -> None:
         rows = [CostRow.from_values(values) for values in brain.journal.outcomes(day=today)]
         entries = brain.registry().entries
         requests, errors = _requests(brain.layout, today), _last_errors(brain.layout, today)
-        found = usage.findings_from(brain.journal.get(usage.FINDINGS))
+        found = _findings(brain, [entry.spec for entry in entries.values()])
+        with reading(brain.layout) as journal:
+            budgets = [] if journal is None else list(standing(journal, brain.config.budgets, time.time()))
         with closing(RateLimiter(brain)) as limiter:
             rates = {name: limiter.state(entry.spec) for name, entry in entries.items()}
             asked = limiter.task_accounts(_TASKS_TOLD)
@@ -78,7 +87,9 @@ def usage_command(call: Call, as_json: bool) -> None:
         counted = counted._replace(requests=max(counted.requests, requests.get(name, 0)))
         facts.append(
             {
-                **_usage_facts(name, counted, spent.get(name, Totals()), limit),
+                **_usage_facts(
+                    name, counted, spent.get(name, Totals()), limit, found.get(name, usage.NO_FINDING).messages_left
+                ),
                 **_finding_facts(found.get(name, usage.NO_FINDING)),
                 "rate": _rate_facts(rates.get(name, RateState(rates=Rates()))),
                 "last_error": errors.get(name),
@@ -90,7 +101,8 @@ def usage_command(call: Call, as_json: bool) -> None:
         for task_id, one in asked.items()
     ]
     if as_json:
-        print_json({"day": today, "interfaces": facts, "tasks": tasks})
+        told = [budget_facts(one) for one in budgets]
+        print_json({"day": today, "interfaces": facts, "budgets": told, "tasks": tasks})
         return
     show(_USAGE, [_usage_row(one) for one in facts])
     for one in facts:
@@ -98,6 +110,9 @@ def usage_command(call: Call, as_json: bool) -> None:
             say(f"{one['interface']}: {line}")
         if one["last_error"]:
             say(f"{one['interface']}: its last error was: {one['last_error']}")
+    for budget in budgets:
+        if budget.is_warned:
+            say(budget.sentence)
     if tasks:
         say()
         show(_TASKS, [_task_row(one) for one in tasks[:_TASKS_SHOWN]])
@@ -127,13 +142,34 @@ def _last_errors(layout: Layout, today: str) -> Mapping[str, str]:
             for line in handle:
                 try:
                     told = json.loads(line)
-                    found[told["interface"]] = f"{told['reason']}: {told['message']}"
+                    reason, message = str(told["reason"]), str(told["message"])
+                    found[told["interface"]] = message if message.startswith(f"{reason}:") else f"{reason}: {message}"
                 except (ValueError, KeyError, TypeError):
                     continue
     return found
 
 
-def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None) -> dict[str, Any]:
+def _findings(brain: Brain, specs: Sequence[InterfaceSpec]) -> dict[str, usage.Finding]:
+    """What the accounts and the journal say now; only how many slots one bears is the daemon's own to tell."""
+    told = usage.findings_from(brain.journal.get(usage.FINDINGS))
+    words = {
+        name: (word(one), one.why) for name, one in kept(brain.journal).items() if isinstance(one, Open | HalfOpen)
+    }
+    with closing(Quotas(brain, lambda: specs)) as quotas:
+        quotas.look(books=quotas.is_new)
+        return {
+            spec.name: finding_of(
+                spec,
+                quotas.counted(spec),
+                word=words.get(spec.name),
+                slots=told.get(spec.name, usage.NO_FINDING).slots,
+            )
+            for spec in specs
+        }
+
+
+def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None, left: int | None) -> dict[str, Any]:
+    """`left` is what the account has left, with what other brains have used of it; None: only this brain's own use is known."""
     return {
         "interface": name,
         "messages_today": used.messages,
@@ -142,7 +178,7 @@ def _usage_facts(name: str, used: Used, spent: Totals, limit: int | None) -> dic
         "cost_usd": known_cost(spent),
         "unknown_costs": spent.unknown,
         "limit": limit,
-        "limit_remaining": None if limit is None else max(0, limit - used.messages),
+        "limit_remaining": None if limit is None else max(0, limit - used.messages) if left is None else left,
     }
 
 

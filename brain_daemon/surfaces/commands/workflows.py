@@ -33,7 +33,14 @@ from brain_daemon.surfaces.tables import STATE_STYLES, Column, say, show
 _STEPS = (Column("STEP"), Column("STATE", whole=True, styles=STATE_STYLES), Column("TASKS"), Column("WHY"))
 _FILES = (Column("WORKFLOW"), Column("FILE"), Column("STEPS", right=True), Column("PARAMETERS"))
 _RUNS = (Column("RUN"), Column("WORKFLOW"), Column("STATE", styles=STATE_STYLES))
-_STYLES = {"running": "cyan", "completed": "green", "failed": "red", "skipped": "dim", "waiting": "dim"}
+_STYLES = {
+    "running": "cyan",
+    "held": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "skipped": "dim",
+    "waiting": "dim",
+}
 _LOOK_SECONDS = 0.3
 
 
@@ -175,9 +182,11 @@ def _is_known(brain: Brain, awaited: Awaited) -> bool:
 
 def _what_holds(shown: RunView | None) -> str:
     """What a run waits for that waiting does not bring: the tasks of its running steps."""
-    running = (
-        [task for step in shown.steps if step.state.stand is Stand.RUNNING for task in step.tasks] if shown else []
-    )
+    steps = [step for step in shown.steps if step.state.stand is Stand.RUNNING] if shown else []
+    held = [f"{step.id} is held: {step.held}" for step in steps if step.held]
+    if held:
+        return "has not ended: " + "; ".join(held[:5])
+    running = [task for step in steps for task in step.tasks]
     if not running:
         return ""
     return f"has not ended: {', '.join(running[:5])} did not start or waits for you; `brain list` says why"
@@ -227,18 +236,18 @@ def _progress(brain: Brain, run: str) -> Iterator[Note]:
 def _drawn(shown: RunView) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for step in shown.steps:
-        state = step.state.stand.value
+        state = step.stands
         many = f"{step.completed} of {len(step.tasks)}" if len(step.tasks) > 1 else ""
-        table.add_row(step.id, Text(state, style=_STYLES[state]), many, clean_line(step.state.why, 60))
+        table.add_row(step.id, Text(state, style=_STYLES[state]), many, clean_line(step.why, 60))
     return table
 
 
 def _say_changes(shown: RunView, known: dict[str, str]) -> None:
     for step in shown.steps:
-        state = step.state.stand.value
+        state = step.stands
         if step.state.stand is not Stand.WAITING and known.get(step.id) != state:
             known[step.id] = state
-            why = f": {clean_line(step.state.why, 300)}" if step.state.why else ""
+            why = f": {clean_line(step.why, 300)}" if step.why else ""
             click.echo(f"{step.id} {state}{why}", err=True)
 
 
@@ -282,8 +291,8 @@ def _facts(brain: Brain, shown: RunView) -> dict[str, Any]:
         "steps": [
             {
                 "id": step.id,
-                "state": step.state.stand.value,
-                "why": step.state.why or None,
+                "state": step.stands,
+                "why": step.why or None,
                 "tasks": list(step.tasks),
                 "completed": step.completed,
             }
@@ -299,7 +308,7 @@ def _say_status(brain: Brain, shown: RunView) -> None:
     rows = []
     for step in shown.steps:
         tasks = f"{step.completed} of {len(step.tasks)}" if len(step.tasks) > 1 else "".join(step.tasks)
-        rows.append([step.id, step.state.stand.value, tasks, step.state.why])
+        rows.append([step.id, step.stands, tasks, step.why])
     totals = _totals(brain, shown)
     cost = f", {dollars(totals.known_usd)} so far" if totals else ""
     show(_STEPS, rows, f"Run {shown.run} of {shown.name}: {shown.state}{cost}")

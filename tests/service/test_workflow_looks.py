@@ -1,0 +1,87 @@
+"""Conditions that look into an output, and a step that is held, with real runs."""
+
+import contextlib
+
+import pytest
+
+from brain_daemon.service import workflow_requests as requests
+
+RUN = "---\nworkflow:\n  steps:\n{steps}\n---\n# The run\n"
+
+
+def run(brain, *steps: str) -> dict[str, tuple[str, str]]:
+    """Work through a workflow of these steps; how each stands and why."""
+    brain.drop("job.md", RUN.format(steps="\n".join(f"    - {step}" for step in steps)))
+    brain.run_once()
+    return stands(brain)
+
+
+def stands(brain) -> dict[str, tuple[str, str]]:
+    with contextlib.closing(brain.open()) as opened:
+        shown = requests.view(opened, requests.record_of(opened, "job"))
+    return {step.id: (step.stands, step.why) for step in shown.steps}
+
+
+def test_a_condition_sees_an_output_that_is_json_where_it_looks_into_it(brain):
+    """By its name and as a step's output; elsewhere it stays text, and so does what is no JSON."""
+    brain.echo()
+    found = run(
+        brain,
+        """{id: js, prompt: '{{"score": 7, "open": [{{"n": 1}}]}}'}""",
+        "{id: plain, prompt: 'seven'}",
+        "{id: high, prompt: x, when: 'js.score > `5`'}",
+        "{id: low, prompt: x, when: 'js.score < `5`'}",
+        "{id: first, prompt: x, when: 'js.open[0].n == `1` && steps.js.output.score == `7`'}",
+        """{id: text, prompt: x, when: "contains(js, 'score') && contains(steps.js.output, 'open')"}""",
+        "{id: none, prompt: x, when: 'plain.score > `5`'}",
+    )
+    assert {name: state for name, (state, _) in found.items()} == {
+        "js": "completed",
+        "plain": "completed",
+        "high": "completed",
+        "low": "skipped",
+        "first": "completed",
+        "text": "completed",
+        "none": "skipped",
+    }
+
+
+def test_a_condition_looks_into_a_parameter_too(brain):
+    """A text that is JSON, by its name and among the parameters."""
+    brain.echo()
+    brain.drop(
+        "job.md",
+        """---
+workflow:
+  params: [what]
+  steps:
+    - {id: yes, prompt: x, when: 'what.deep[0] == `2` && params.what.deep'}
+    - {id: no, prompt: x, when: "what == 'x'"}
+params: {what: '{"deep": [2]}'}
+---
+# The run
+""",
+    )
+    assert brain.run_once() == 0
+    assert {name: state for name, (state, _) in stands(brain).items()} == {"yes": "completed", "no": "skipped"}
+
+
+@pytest.mark.parametrize("each", ["", "for_each: [a, b], "])
+def test_a_step_whose_tasks_are_held_is_held_and_says_why(brain, each):
+    """What waits for it still waits."""
+    brain.echo()
+    found = run(brain, f"{{id: blind, {each}prompt: Look., requires: [vision]}}", "{id: end, prompt: '{blind}'}")
+    state, why = found["blind"]
+    assert state == "held"
+    assert "vision" in why
+    assert found["end"] == ("waiting", "")
+
+
+def test_a_step_that_waits_for_a_person_is_held(brain):
+    """Its task is in active/, and nobody is at work on it."""
+    asks = "mkdir -p questions; echo 'Which one is better?' > questions/one.md"
+    brain.program("asks", "/bin/sh", "-c", asks, more="good_at: {default: 0}\n")
+    state, why = run(brain, "{id: ask, prompt: Which one is better?, interface: asks}")["ask"]
+    assert brain.where("job-ask") == ["active"]
+    assert state == "held"
+    assert why
