@@ -186,7 +186,7 @@ def test_the_tasks_own_budget_stops_it_and_a_release_raises_it(brain, here):
     assert isinstance(found, OverBudget)
     assert "the budget of task one" in found.why
     said = actions.release(here, "one", Terms(budget=True, budget_usd=Decimal(12)))
-    assert said == "one: released (a budget of $12 of its own)"
+    assert said == "one: released (a budget of $12.00 of its own)"
     assert here.journal.attempts_of("one")[-1].state is AttemptState.CLAIMED
     assert ask(here, 6, task="one") == Granted()
     assert isinstance(ask(here, 1, task="one"), OverBudget)

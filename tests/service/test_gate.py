@@ -274,7 +274,7 @@ async def test_a_hard_budget_stops_and_a_soft_one_warns(brain):
         await daemon.until(lambda: ended(brain) == 2, "two: the first was not dear enough to stop the second")
         drop(brain, "c", more="interface: agent\n")
         await daemon.until(lambda: "budget of interface agent" in daemon.held().get("c.md", ""), "the stop")
-        await daemon.until(lambda: "the day budget would be used" in brain.board.read_text(), "the warning")
+        await daemon.until(lambda: "The day budget is passed: $2.00 of $1.00" in brain.board.read_text(), "the warning")
     assert len(brain.rows()) == 2
 
 

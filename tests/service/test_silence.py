@@ -251,7 +251,7 @@ def test_nothing_is_paid_for_before_the_question_says_so_or_without_a_record(pla
     assert set(sections.values()) <= {1}
     given_ = answered(text.encode())
     assert all(one.key == "paid" and one.at >= promised_for(one.question) for one in given_)
-    for name, at, task in world.sent:
+    for name, at, _, task in world.sent:
         if name == "dear" and task.split("-")[0] not in MAY_PAY:
             assert any(one.at <= utc(at) for one in given_), (task, utc(at), text)
     assert not overdrawn(world.sent, "free", 3, 5 * HOUR)

@@ -34,7 +34,7 @@ def test_each_attempt_shows_what_it_was_sent_and_of_what_that_is_made(two_attemp
         ["link", first.complaint.splitlines()[3].split()[1], "knowledge/bees.md"],
     ]
     assert "attempt 1 on cat" in first.complaint
-    assert "An earlier attempt at this task was cut short" in second.out
+    assert "An earlier attempt at this task was checked and did not pass." in second.out
     assert [line.split()[0] for line in second.complaint.splitlines()[2:4]] == ["resume", "link"]
     assert cli("show", "hive", "--prompt").out == second.out == two_attempts.recorded("hive").text
 
