@@ -4,7 +4,7 @@
 
 DATA is a folder with checkouts of these repositories, as many as there are; nothing is downloaded, nothing of them is kept:
 
-    RouteLLM    https://github.com/lm-sys/RouteLLM     Apache-2.0   MMLU, 14,042 prompts, two models
+    RouteLLM    https://github.com/lm-sys/RouteLLM     Apache-2.0   MMLU, 14,042 prompts, and GSM8K, 1,319; two models
     RouterDC    https://github.com/shuhao02/RouterDC   no license   three sets of RouterBench, eleven models, dollars a prompt
     LLMRouter   https://github.com/ulab-uiuc/LLMRouter MIT          14 kinds of task, nine models
 
@@ -12,7 +12,7 @@ Online means: one pass over the prompts in a random order, and of each prompt th
 A kind of task (a subject, a data set) is the task's type. Nothing of the prompt's text is used, except by the rule "longer prompts to the
 strong model". The same code runs as in the daemon: a Lesson for each model, a Thompson draw seeded by the prompt's number, `scores`.
 
-Every table has beside the learner: chance, the best single model, the best model for each kind (both known only afterwards), and the
+Every table has beside the learner: chance, a rule by the prompt's length, the best single model, the best model for each kind (both known only afterwards), and the
 oracle, which knows each answer beforehand. Prints JSON; means over the orders, with the standard deviation where there is more than one.
 """
 
@@ -33,6 +33,7 @@ from brain_daemon.policy.evidence import NOTHING, History, Tally
 from brain_daemon.policy.learning import Weights, lesson, scores
 
 MMLU = "routellm/evals/mmlu"
+GSM8K = "routellm/evals/gsm8k"
 ROUTERBENCH = "datasets/routerbench_zs"
 LLMROUTER = ("data/dcrouter_preprocessed", "data/example_data/query_data")
 PRICES = [step / 100 for step in range(-40, 75, 5)]
@@ -152,15 +153,15 @@ def gains(prompts: Sequence[Prompt], labels: Sequence[Prompt]) -> dict[str, floa
     return {kind: expected[kind, STRONG] - expected[kind, WEAK] for kind in by_kind(prompts)}
 
 
-def mmlu(folder: Path, orders: int) -> dict[str, object]:
-    prompts = list(read_mmlu(folder))
+def two_models(prompts: Sequence[Prompt], orders: int, labels: int) -> dict[str, object]:
+    """`labels` prompts have both answers known before, in the offline figures."""
     weak, strong = (statistics.fmean(one.right[model] for one in prompts) for model in (WEAK, STRONG))
     passes = [_sweep(shuffled(prompts, order), weak, strong) for order in range(orders)]
     labelled = []
     for order in range(orders):
         mixed = shuffled(prompts, order)
-        known = gains(prompts, mixed[:1500])
-        labelled.append(ranked_figures(mixed[1500:], lambda one, known=known: known[one.kind]))
+        known = gains(prompts, mixed[:labels])
+        labelled.append(ranked_figures(mixed[labels:], lambda one, known=known: known[one.kind]))
     hindsight = {
         kind: statistics.fmean(one.right[STRONG] - one.right[WEAK] for one in those)
         for kind, those in by_kind(prompts).items()
@@ -175,7 +176,7 @@ def mmlu(folder: Path, orders: int) -> dict[str, object]:
             "prompt_length": ranked_figures(prompts, lambda one: one.length),
             "learner": means(passes),
         },
-        "offline_1500_labels": {
+        f"offline_{labels}_labels": {
             "learner": means(labelled),
             "best_per_kind": ranked_figures(prompts, lambda one: hindsight[one.kind]),
             "oracle": ranked_figures(prompts, lambda one: one.right[STRONG] - one.right[WEAK]),
@@ -193,9 +194,10 @@ def _sweep(prompts: Sequence[Prompt], weak: float, strong: float) -> dict[str, f
     return curve_figures(points, weak, strong)
 
 
-def read_mmlu(folder: Path) -> Iterator[Prompt]:
+def read_routellm(folder: Path, answers: str) -> Iterator[Prompt]:
+    """The answers without the prompts that RouteLLM lists as contaminated; each file is one kind."""
     bad = {_squeezed(line["eval_prompt"]) for line in _json_lines(folder / "contaminated_prompts.jsonl")}
-    for path in sorted((folder / "responses").glob("*.csv")):
+    for path in sorted(folder.glob(answers)):
         for row in _rows(path):
             text, weak, strong = (*row.values(),)[:3]
             if _squeezed(text) not in bad:
@@ -236,12 +238,22 @@ def _priced(prompts: Sequence[Prompt], models: Sequence[str], weight: float, ord
     chance = random.Random(0)
     return {
         "chance": _outcome(prompts, [chance.choice(models) for _ in prompts], weight),
+        "prompt_length": _outcome(prompts, _by_length(prompts, models, single), weight),
         "best_single": {"model": single, **_outcome(prompts, [single] * len(prompts), weight)},
         "best_per_kind": _outcome(prompts, [per_kind[one.kind] for one in prompts], weight),
         "oracle": _outcome(prompts, [max(models, key=lambda m, o=one: _use(o, m, weight)) for one in prompts], weight),
         "learner_cold": means(cold),
         "learner_with_scores_declared_within_0.1": means(told),
     }
+
+
+def _by_length(prompts: Sequence[Prompt], models: Sequence[str], strong: str) -> list[str]:
+    """The longer half to the best single model, the shorter half to the cheapest; without prices, to the one that is right most often
+    of the others."""
+    others = [model for model in models if model != strong]
+    second = min(others, key=lambda m: (sum(one.usd[m] for one in prompts), -sum(one.right[m] for one in prompts)))
+    middle = statistics.median(one.length for one in prompts)
+    return [strong if one.length > middle else second for one in prompts]
 
 
 def _roughly(
@@ -350,7 +362,14 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=20, help="passes, each in another order (MMLU takes at most 3)")
     options = parser.parse_args()
     places = {
-        "mmlu": (options.data / "RouteLLM" / MMLU, lambda folder: mmlu(folder, min(options.orders, 3))),
+        "mmlu": (
+            options.data / "RouteLLM" / MMLU,
+            lambda folder: two_models(list(read_routellm(folder, "responses/*.csv")), min(options.orders, 3), 1500),
+        ),
+        "gsm8k": (
+            options.data / "RouteLLM" / GSM8K,
+            lambda folder: two_models(list(read_routellm(folder, "*_responses.csv")), options.orders, 650),
+        ),
         "routerbench": (options.data / "RouterDC" / ROUTERBENCH, lambda folder: routerbench(folder, options.orders)),
         "llmrouter": (options.data / "LLMRouter", lambda folder: llmrouter(folder, options.orders)),
     }

@@ -45,6 +45,7 @@ WRITERS = {
     "memory/vector_child.py": "Chroma's folder, derived from the index, is thrown away whole",
     "service/machine.py": "brain doctor tries a lock on a file of its own",
     "adapters/process.py": "a program's raw output and the lock its descendants hold, in the state folder",
+    "adapters/cgroups.py": "the kernel's control groups, and where one is, beside the attempt's lock",
     "adapters/echo.py": "the witness of the crash lab must not pass the seam it watches",
 }  # fmt: skip
 WRITING_CALLS = {

@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from brain_daemon.adapters import cgroups
 from brain_daemon.adapters.procfs import Living
 from brain_daemon.adapters.survivors import (
     KILL_WAIT_SECONDS,
@@ -146,6 +147,7 @@ class Running:
         self._popen = popen
         self._output = output
         self._opened = opened
+        self._grouped = False
         self._family = Family(leader=popen.pid, attempt_id=command.attempt_id, lock_path=command.lock_path)
         self._pidfd = _pidfd(popen.pid)
         if self._pidfd is not None:
@@ -219,6 +221,16 @@ class Running:
                 limit = self._limit_reached()
                 if limit is not None:
                     return limit
+                if not self._grouped:
+                    # Not at the start: that would cost the many that have ended by now more than all else.
+                    self._grouped = True
+                    await asyncio.to_thread(self._enter_group)
+
+    def _enter_group(self) -> None:
+        if cgroups.home() is not None:
+            found = self._family.alive(leader_ended=False).processes
+            pids = (self.pid, *(living.pid for living in found))
+            cgroups.enter(pids, self._command.attempt_id, self._command.lock_path)
 
     def _limit_reached(self) -> EndedBy | None:
         command, now = self._command, time.monotonic()
@@ -321,6 +333,8 @@ class Running:
 
     def _close(self) -> None:
         self._opened.close()
+        if self._grouped:
+            cgroups.leave(self._command.attempt_id, self._command.lock_path)
         _unreaped.append((self._popen, self._family))
         _reap_late()
 

@@ -1,9 +1,10 @@
 """What is still alive of an attempt, and ending it without ever touching anything else.
 
-Three witnesses, since each alone can be escaped: the attempt's lock, which a descendant holds until it dies or closes its
-files; the tag BRAIN_ATTEMPT_ID, which it keeps even when it closes them (children of Node and of Python do); and descent.
-A process is ours when its session is the leader's, when it carries the tag, when it holds the lock by an inherited
-descriptor, or when it descends from one of these. What sheds all of them is not found, and that is not promised.
+Four witnesses, since each alone can be escaped: the attempt's lock, which a descendant holds until it dies or closes its
+files; the tag BRAIN_ATTEMPT_ID, which it keeps even when it closes them (children of Node and of Python do); descent; and the
+attempt's control group, where there is one (cgroups.py). A process is ours when its session is the leader's, when it carries the
+tag, when it holds the lock by an inherited descriptor, when it is in the group, or when it descends from one of these. What sheds
+all of them is not found, and that is not promised.
 
 The cheap and sound rule on Linux is descent. The daemon is made the subreaper of its descendants (prctl(2)), and the kernel
 gives it the orphans of a process *before* it reports that process's end. So when the leader's end is seen, everything it
@@ -27,6 +28,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from brain_daemon.adapters import cgroups
 from brain_daemon.adapters.procfs import Living
 from brain_daemon.model.errors import StorageError
 
@@ -65,12 +67,16 @@ def alive(attempt_id: str, lock_path: str) -> Alive:
     A scan is no photograph: a tree that forks can pass behind its back. So finding nothing is said only after a second one.
     """
     found = _look(attempt_id, lock_path)
-    return found if found.any else _look(attempt_id, lock_path)
+    found = found if found.any else _look(attempt_id, lock_path)
+    if not found.any:
+        cgroups.leave(attempt_id, lock_path)
+    return found
 
 
 def _look(attempt_id: str, lock_path: str) -> Alive:
     held = lock_held(lock_path)
-    found = _identified(pid for pid in table.everyone() if table.tag(pid, TAG) == attempt_id)
+    grouped = set(cgroups.members(attempt_id, lock_path))
+    found = _identified(pid for pid in table.everyone() if pid in grouped or table.tag(pid, TAG) == attempt_id)
     if held and not found:
         found = _identified(table.holders(lock_path))
     return Alive(lock_held=held, processes=tuple(found))

@@ -1,8 +1,8 @@
 """The crash table as code: what is found in active/ and in the journal, and the one repair that fits it.
 
 Each row of docs/architecture.md's table is one arm below and one test. Time proves nothing here: whether an attempt
-still runs is told by the lock or the tag its descendants hold, and comes in as `alive`. Not promised: a descendant that has
-let go of both is not found, and nothing else (no cgroup) would tell of it.
+still runs is told by the lock or the tag its descendants hold, or by its control group, and comes in as `alive`. Not promised: a
+descendant that has let go of both is not found where there is no control group.
 """
 
 from dataclasses import dataclass

