@@ -161,11 +161,11 @@ class Recovery:
 
     def _look(self, task_id: str, has_file: bool, attempt: Attempt | None, pending: dict[str, list[str]]) -> Found:
         sha256 = since = twin = None
-        if has_file:
-            path = self._queue.active_path(task_id)
+        path = self._queue.active_path(task_id)
+        status = _status(path) if has_file else None
+        if status is not None:
             seen = look(self._brain.layout.active, os.path.basename(path), self._brain.config.task_bytes)
             sha256 = hashlib.sha256(seen.data).hexdigest() if isinstance(seen, Seen) and seen.data is not None else ""
-            status = os.lstat(path)
             since = status.st_ctime
             twin = self._twin(task_id, status, pending.get(sha256, []))
         starting = attempt is not None and attempt.state is AttemptState.STARTING
@@ -287,3 +287,11 @@ class Recovery:
         if left:
             why = f"the daemon ended while it ran; still alive: {', '.join(left)}"
         self.interrupt(attempt, why)
+
+
+def _status(path: str) -> os.stat_result | None:
+    """None where the file is gone: what has ended leaves active/ while we look, when an agent or a command records it."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None

@@ -11,6 +11,7 @@ SEAM = "store/files.py"
 
 # Who changes the disk elsewhere, and why that is right.
 ELSEWHERE = {
+    "adapters/cgroups.py": "the kernel's control groups; a file beside the attempt's lock says where, and without it there is one witness less",
     "adapters/echo.py": "the witness stands outside the brain and must not die with it",
     "adapters/process.py": "the lock and the output of a program: its descendants write there, whoever dies",
     "adapters/checking.py": "an unnamed temporary file for what an interface's `check` prints",
