@@ -155,9 +155,12 @@ async def test_a_slow_api_is_left_at_the_deadline(name, ask, mock, marker):
 
 @ONE_OF_EACH
 async def test_a_silent_api_is_left_long_before(name, ask, mock, marker):
-    """Nothing between two pieces for longer than is allowed."""
+    """Nothing between two pieces for longer than its file allows, which says minutes."""
     mock.say(marker, "drip " * 400, latency=5000)
-    ended = await ask(name, marker, inactivity_seconds=1.0)
+    spec = spec_of(name)
+    assert spec.invoke.inactivity_seconds == 300.0
+    hasty = replace(spec, invoke=replace(spec.invoke, inactivity_seconds=1.0))
+    ended = await ask(name, marker, interface=hasty)
     assert ended.outcome == TimedOut(after_seconds=1.0, inactive=True)
 
 
