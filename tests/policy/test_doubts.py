@@ -2,7 +2,7 @@
 
 import pytest
 
-from brain_daemon.model.task import OnDependencyFailure, TaskSpec
+from brain_daemon.model.task import OnDependencyFailure
 from brain_daemon.policy.graph import Node, graph_of
 from brain_daemon.policy.readiness import (
     GRACE_SECONDS,
@@ -13,21 +13,9 @@ from brain_daemon.policy.readiness import (
     circle_words,
     ready,
 )
+from tests.policy.waiting_tasks import task
 
 RUN = OnDependencyFailure.RUN
-
-
-def task(name: str = "t", **fields) -> TaskSpec:
-    base = {
-        "id": name,
-        "explicit_id": True,
-        "title": "T",
-        "text": "",
-        "sha256": "0" * 64,
-        "size_bytes": 0,
-        "name": f"{name}.md",
-    }
-    return TaskSpec(**(base | fields))
 
 
 MISSING = Doubt(reason="it takes a handoff from note, and no task and no note is called that", missing="note")

@@ -8,21 +8,9 @@ from hypothesis import strategies as st
 
 from brain_daemon.model.task import Priority, TaskSpec
 from brain_daemon.policy.readiness import DependencyFailed, Ready, Wait, find_cycles, order_key, ready
+from tests.policy.waiting_tasks import task
 
 NOW = 1_000.0
-
-
-def task(name: str = "t", **fields) -> TaskSpec:
-    base = {
-        "id": name,
-        "explicit_id": True,
-        "title": "T",
-        "text": "",
-        "sha256": "0" * 64,
-        "size_bytes": 0,
-        "name": f"{name}.md",
-    }
-    return TaskSpec(**(base | fields))
 
 
 @pytest.mark.parametrize(
