@@ -23,6 +23,7 @@ from brain_daemon.model.cost_row import CostRow
 from brain_daemon.record import ledger
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.config import user_state_path
+from brain_daemon.service.recorder_process import Forked
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
@@ -33,7 +34,8 @@ from brain_daemon.store.template import template_files
 from tests.depth import DEPTH, deep
 
 if TYPE_CHECKING:
-    from tests.faults.nursery import Forked, Nursery
+    from tests.faults.nursery import Forked as ForkedDaemon
+    from tests.faults.nursery import Nursery
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts what it puts into the background so, and every child would inherit it.
@@ -279,10 +281,12 @@ class BrainFolder:
         return self.git("status", "--short", "--", "brain", "context", "logs", "prompts")
 
     @contextlib.asynccontextmanager
-    async def running(self, files: Files | None = None, **flags: Any) -> AsyncIterator["Running"]:
+    async def running(
+        self, files: Files | None = None, *, forked: Forked | None = None, **flags: Any
+    ) -> AsyncIterator["Running"]:
         """The real daemon in this process, stopped at the end."""
         brain = self.open(files, **flags)
-        supervisor = Supervisor(brain)
+        supervisor = Supervisor(brain, forked=forked)
         task = asyncio.get_running_loop().create_task(supervisor.run())
         running = Running(self, brain, supervisor, task)
         try:
@@ -356,7 +360,7 @@ class Running:
 class Daemon:
     """A daemon in a process of its own."""
 
-    def __init__(self, folder: BrainFolder, process: "subprocess.Popen[bytes] | Forked", log: Path) -> None:
+    def __init__(self, folder: BrainFolder, process: "subprocess.Popen[bytes] | ForkedDaemon", log: Path) -> None:
         self.folder, self.process, self.log = folder, process, log
         self.pid = process.pid
 

@@ -29,6 +29,7 @@ from brain_daemon.record.plan import Change, CommitPlan
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
 from brain_daemon.store.layout import Layout
+from brain_daemon.store.queue import Queue
 
 HOUSEKEEPING_SECONDS = 60.0
 _HAS_BRANCH = "committed_to_a_branch"
@@ -66,6 +67,7 @@ class Recorder:
         self._moves: list[Move] = []
         self._committer = committer
         self._layout = layout
+        self._queue = Queue(layout, files)
         self._limits = limits
         self._last_commit = 0.0
         self._why_owed: str | None = None
@@ -86,7 +88,9 @@ class Recorder:
         return self._why_owed or self._filing.why_waiting
 
     def start(self) -> None:
-        """Before anything else: settle what a crash left in git, and find what is in the files but not in git."""
+        """Before anything else: settle what a crash left, in the folders and in git, and find what is in the files but not in git."""
+        # Whoever recorded before is dead by now, which was not sure before the lock was had.
+        self._queue.sweep_temporaries()
         if self._committer is not None:
             self._committer.recover()
             repository = self._committer.repository
@@ -186,6 +190,8 @@ class Recorder:
             self._file_away()
         if self._committer is None or (not now and time.monotonic() - self._last_commit < HOUSEKEEPING_SECONDS):
             return
+        if not self.is_idle:
+            return  # outcomes that are owed go first, with these pages
         taken, wholes = self._outbox.take(0)
         if not wholes:
             return

@@ -65,8 +65,14 @@ class Brain:
         if not only_looking(layout.state):
             for folder in layout.folders():
                 files.make_folder(folder)
-            if os.stat(layout.aside).st_dev == os.stat(layout.completed).st_dev:
-                files.aside = layout.aside
+        return cls.beside(layout, config, files)
+
+    @classmethod
+    def beside(cls, layout: Layout, config: Config, files: Files | None = None) -> "Brain":
+        """A brain that another process has opened so, opened once more. Damaged and Refused as the journal raises."""
+        files = files or Files()
+        if not only_looking(layout.state) and os.stat(layout.aside).st_dev == os.stat(layout.completed).st_dev:
+            files.aside = layout.aside
         in_git = common_git_dir(layout.root) is not None
         return cls(layout, config, files, Journal(layout.journal, files), in_git)
 
@@ -106,6 +112,15 @@ class Brain:
         return registry
 
     def recorder(self, registry: Registry, daemon_state: Callable[[], str]) -> "Recorder":
+        """`recorder_told` of what a registry has."""
+        return self.recorder_told(lambda: interface_states(registry), daemon_state, self.redactor(registry))
+
+    def recorder_told(
+        self,
+        interfaces: "Callable[[], Sequence[InterfaceState]]",
+        daemon_state: Callable[[], str],
+        redactor: Redactor,
+    ) -> "Recorder":
         """A recorder with journal connections of its own; the caller holds the recording lock."""
         from brain_daemon.record.committing import Committer  # noqa: PLC0415 - see the module's docstring
         from brain_daemon.record.filing import RecordLimits  # noqa: PLC0415 - as above
@@ -123,9 +138,9 @@ class Brain:
                 result_bytes=self.config.result_bytes,
                 files_bytes=self.config.files_bytes,
             ),
-            lambda: interface_states(registry),
+            interfaces,
             daemon_state,
-            self.redactor(registry),
+            redactor,
         )
 
     def routing_table(self) -> tuple[RoutingTable, str]:
@@ -197,7 +212,11 @@ class Brain:
 
     def redactor(self, registry: Registry) -> Redactor:
         """Knows the values of every secret the daemon itself can see, and those that it will have read later."""
-        return Redactor(_secrets(self.config, registry), remembered)
+        return Redactor(self.secrets(registry), remembered)
+
+    def secrets(self, registry: Registry) -> tuple[str, ...]:
+        """Their values, as far as they are known without running anything."""
+        return tuple(_secrets(self.config, registry))
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

@@ -101,6 +101,9 @@ class RecorderThread:
                 self._hurried = True
                 self._to_file.notify()
 
+    def look(self) -> None:
+        """What the recorder must know may have changed: it asks for it itself, each time."""
+
     def wake(self) -> None:
         """Look at what is owed now."""
         with self._lock:

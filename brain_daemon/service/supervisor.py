@@ -23,6 +23,7 @@ from brain_daemon.adapters.command import CommandAdapter
 from brain_daemon.adapters.file_drop import FileDropAdapter
 from brain_daemon.adapters.http import HttpAdapter
 from brain_daemon.adapters.human import HumanAdapter
+from brain_daemon.adapters.secrets import remembered
 from brain_daemon.adapters.tokens import count
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
@@ -34,7 +35,7 @@ from brain_daemon.service import actions, answering, leases
 from brain_daemon.service.agents import in_flight
 from brain_daemon.service.asker import Asker
 from brain_daemon.service.board import BoardWriter
-from brain_daemon.service.brain import Brain
+from brain_daemon.service.brain import Brain, interface_states
 from brain_daemon.service.children import Children
 from brain_daemon.service.claiming import Claimer
 from brain_daemon.service.desk import Desk
@@ -50,6 +51,7 @@ from brain_daemon.service.parking import Parking
 from brain_daemon.service.past import Past
 from brain_daemon.service.prompting import Prompter
 from brain_daemon.service.pruning import prune
+from brain_daemon.service.recorder_process import Forked, Known, RecorderProcess
 from brain_daemon.service.recording import RecorderThread
 from brain_daemon.service.reporting import Reporter
 from brain_daemon.service.roster import Roster
@@ -81,11 +83,15 @@ class State(StrEnum):
 class Supervisor:
     """One daemon on one brain. `once` works through what is there and ends.
 
-    Of `whole` names in pending/ the caller knows that nobody writes to them any more: they need no quiet time.
+    Of `whole` names in pending/ the caller knows that nobody writes to them any more: they need no quiet time. The process that was
+    `forked` before the brain was opened, if any, records; else threads of this one do.
     """
 
-    def __init__(self, brain: Brain, *, once: bool = False, whole: Collection[str] = ()) -> None:
+    def __init__(
+        self, brain: Brain, *, once: bool = False, whole: Collection[str] = (), forked: Forked | None = None
+    ) -> None:
         self._brain = brain
+        self._forked = forked
         self._once = once
         self._whole = frozenset(whole)
         self._lock = BrainLock(brain.layout, brain.files)
@@ -128,13 +134,7 @@ class Supervisor:
         self._gate.open()
         self._roster.vouched = self._on_vouched
         self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, Past(brain))
-        self._recorder = RecorderThread(
-            brain.layout,
-            lambda: brain.recorder(registry, lambda: self._state.value),
-            brain.config.group_seconds,
-            brain.config.group_size,
-            self._wake_soon,
-        )
+        self._recorder = self._made_recorder()
         self._asker = Asker(brain.journal, registry, self._intake, self._dispatch, self._recorder.wake)
         self._use_roster()
         self._intake.look_again()
@@ -190,6 +190,29 @@ class Supervisor:
             extra={"action": "start", "watching": self._lookout.watch.kind, "repaired": len(recovered.repairs)},
         )
 
+    def _made_recorder(self) -> RecorderThread | RecorderProcess:
+        if self._forked is None:
+            return self._recorder_thread()
+        return RecorderProcess(self._forked, self._brain, self._known, self._recorder_thread, self._wake.set)
+
+    def _recorder_thread(self) -> RecorderThread:
+        brain, registry = self._brain, self._roster.registry
+        return RecorderThread(
+            brain.layout,
+            lambda: brain.recorder(registry, lambda: self._state.value),
+            brain.config.group_seconds,
+            brain.config.group_size,
+            self._wake_soon,
+        )
+
+    def _known(self) -> Known:
+        registry = self._roster.registry
+        return Known(
+            interfaces=interface_states(registry),
+            secrets=(*self._brain.secrets(registry), *remembered()),
+            state=self._state.value,
+        )
+
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop_.add_signal_handler(number, self._on_signal)
@@ -236,6 +259,8 @@ class Supervisor:
     def _set_state(self, state: State) -> None:
         self._state = state
         self._brain.journal.set("state", state.value)
+        if state is not State.STARTING:
+            self._recorder.look()
 
     # the loop
 
@@ -412,6 +437,7 @@ class Supervisor:
         # An interface may have come with a secret, and a secret may have been renewed.
         self._intake.redactor = self._invoker.redactor = self._brain.redactor(self._roster.registry)
         self._memory.start_if_wanted(self._roster.registry)
+        self._recorder.look()
         if changed:
             self._gate.look()
             self._use_roster()

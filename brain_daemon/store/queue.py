@@ -139,14 +139,13 @@ def _writer(name: str) -> int | None:
 
 
 def _lives(process: int) -> bool:
-    """Whether another process of this number exists (not the same one any more, perhaps)."""
+    """Whether another process of this number is at work (not the same one any more, perhaps): one that has ended may wait to be reaped."""
+    from psutil import STATUS_ZOMBIE, NoSuchProcess, Process  # noqa: PLC0415 - slow to import, and only asked for after a crash
+
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+        return process != os.getpid() and Process(process).status() != STATUS_ZOMBIE
+    except (NoSuchProcess, OverflowError, ValueError):
         return False
-    except PermissionError:
-        return True
-    return process != os.getpid()
 
 
 class Queue:

@@ -131,7 +131,9 @@ class Victim:
         """Whether it has been killed, or has ended because a git that it needed at its start was; any other end is a fault."""
         assert self._process is not None
         code = self._process.poll()
-        good = code in {None, -signal.SIGKILL} or (code == 1 and "failed (-9)" in Path(self.log).read_text()[-500:])
+        good = code in {None, -signal.SIGKILL} or (
+            code in {1, 2} and "failed (-9)" in Path(self.log).read_text()[-500:]
+        )
         assert good, f"the daemon ended with {code}:\n{self.said()}"
         return code is not None
 
@@ -209,9 +211,11 @@ class Killer:
 
     def _at_a_point(self, left: int) -> None:
         pattern = self._choice.choice(POINTS)
-        point = Point(pattern=pattern, count=self._choice.randint(1, 2), delay_seconds=self._a_moment())
+        victim = self._choice.choices(("daemon", "recorder"), (4, 1))[0]
+        point = Point(pattern=pattern, count=self._choice.randint(1, 2), delay_seconds=self._a_moment(), victim=victim)
         reached = self._run_into(point, left)
-        self._tally.note(f"daemon at {pattern}" if reached else "daemon after starts", str(point))
+        place = f"at {pattern}" if reached else "after starts"
+        self._tally.note("recorder, daemon later" if victim == "recorder" else f"daemon {place}", str(point))
 
     def _in_git(self, left: int) -> None:
         victim, pattern = self._choice.choice(["git", "git and daemon"]), self._choice.choice(_GIT)

@@ -2,7 +2,8 @@
 
 A start costs some milliseconds instead of the third of a second that Python needs to read the program; what is forked is `brain run`
 as it is, in a process of its own, and what ends it is a real SIGKILL. A `Point` is a place in the code: an operation of the seam, one
-of the five steps in the git folder, or the start of a git command; there the daemon kills itself, git, or both.
+of the five steps in the git folder, or the start of a git command; there the daemon is killed, or git, or both, or only the process
+that records for it.
 
 Not for several threads. The orders and answers are lines of JSON on two pipes.
 """
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,6 +52,7 @@ class Point:
     count: int = 1
     delay_seconds: float = 0.0
     victim: str = "daemon"
+    daemon_pid: int = 0
 
     def __str__(self) -> str:
         return f"{self.victim} at {self.pattern!r} number {self.count}, {1000 * self.delay_seconds:.1f} ms later"
@@ -198,7 +200,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def arm(point: Point) -> None:
-    """Put the point into the code of this process."""
+    """Put the point into the code of this process, and of the one it forks to record."""
+    point = replace(point, daemon_pid=os.getpid())
     pattern, numbers = re.compile(point.pattern), itertools.count(1)
 
     def reached(words: str) -> bool:
@@ -239,7 +242,7 @@ def _spawning(
 
 
 def _strike(point: Point, git: subprocess.Popen[bytes] | None = None) -> None:
-    """Kill now or after the delay; git alone leaves its daemon alive, and the daemon alone leaves its git."""
+    """Kill now or after the delay; git alone leaves its daemon alive, so does the recorder, and the daemon alone leaves its git."""
     if point.delay_seconds:
         threading.Thread(target=_kill, args=(point, git), daemon=True).start()
     else:
@@ -251,6 +254,8 @@ def _kill(point: Point, git: subprocess.Popen[bytes] | None) -> None:
     if git is not None and "git" in point.victim:
         git.kill()
     if "daemon" in point.victim:
+        os.kill(point.daemon_pid, signal.SIGKILL)
+    if "daemon" in point.victim or ("recorder" in point.victim and os.getpid() != point.daemon_pid):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,7 +1,6 @@
 """The commands around the daemon: run it, pause it, let it go on, let it end."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -18,7 +17,9 @@ from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import Refused, StorageError
 from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.collector import calm
 from brain_daemon.service.daemon_log import logging_to
+from brain_daemon.service.recorder_process import fork
 from brain_daemon.service.restarts import Start, unsettled
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import control
@@ -30,7 +31,6 @@ from brain_daemon.surfaces.calls import Call, json_option, print_json
 
 _LOG = logging.getLogger("brain_daemon")
 _ANSWER_SECONDS = 5.0
-_YOUNG_OBJECTS = 20_000
 _POLL_SECONDS = 0.2
 
 
@@ -49,6 +49,7 @@ def run_command(context: click.Context, once: bool, no_commit: bool, parallel: i
     call: Call = context.obj
     flags: dict[str, Any] = {"commit": False if no_commit else None, "parallel": parallel}
     terminal = sys.stderr if sys.stderr.isatty() else None
+    forked = None if once else fork()
     with closing(Brain.open(call.brain_root, call.environment, flags)) as brain:
         if brain.journal.read_only:
             raise StorageError(
@@ -58,19 +59,12 @@ def run_command(context: click.Context, once: bool, no_commit: bool, parallel: i
         registry = brain.registry()
         if sys.stdin.isatty() and terminal is not None and running_daemon(brain.layout) is None:
             _offer_approvals(brain, registry)
-        code = _run(brain, registry, terminal, once=once)
+        code = _run(brain, registry, terminal, Supervisor(brain, once=once, forked=forked), once=once)
     context.exit(code)
 
 
-def _calm_the_collector() -> None:
-    """What is loaded by now stays: without this a busy daemon spends a tenth of its processor time on looking it through."""
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
-
-
-def _run(brain: Brain, registry: Registry, terminal: TextIO | None, *, once: bool) -> int:
-    supervisor = Supervisor(brain, once=once)
-    _calm_the_collector()
+def _run(brain: Brain, registry: Registry, terminal: TextIO | None, supervisor: Supervisor, *, once: bool) -> int:
+    calm()
     before = Counter(brain.journal.count_ended())
     with logging_to(brain.layout.state, brain.files, brain.config.log_bytes, brain.redactor(registry), terminal):
         if running_daemon(brain.layout) is None:
