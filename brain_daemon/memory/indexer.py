@@ -6,7 +6,7 @@ what no hint told of. While tasks run, the notes they leave in their workspaces 
 as a batch took, so that tasks are not slowed; where nothing changes it sleeps.
 
 The child that makes vectors lives as long as somebody is told what it finds (`asked`), else until it has made those of the
-texts that are new.
+texts that are new. It is told of new texts once no task runs, or after half a minute: words find them meanwhile.
 
 Failures: a disk that refuses is logged once and tried again at the next look; nothing here ends the daemon.
 """
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from brain_daemon.memory.notes import Inbox, collect_notes
 from brain_daemon.memory.pool import Pool, Refreshed
 from brain_daemon.memory.texts import is_known, is_pool_note
+from brain_daemon.memory.vectors import Vectors
 from brain_daemon.model.errors import BrainError
 from brain_daemon.store.reading import read_regular
 
@@ -26,6 +27,8 @@ _GATHER_SECONDS = 0.1
 _INBOX_SECONDS = 1.0
 _NET_SECONDS = 30.0
 _SPENT_SECONDS = 20.0
+_QUIET_SECONDS = 1.0
+_PUT_OFF_SECONDS = 30.0
 _MOST_REST_SECONDS = 0.5
 _JOIN_SECONDS = 10.0
 _LOG = logging.getLogger("brain_daemon")
@@ -81,6 +84,8 @@ class Indexer:
         self._net_seconds = scan_seconds
         self._scan_at = self._results_at = 0.0
         self._synced_at = 0.0
+        self._news_since = 0.0
+        self._busy_at = 0.0
         self._looked = False
         self._expecting = False
         self._stopping = False
@@ -137,6 +142,7 @@ class Indexer:
         while not self._stopping:
             working = self._busy()
             if working:
+                self._busy_at = time.monotonic()
                 self._guarded(self._take_in)
             if self._is_due():
                 # Set before the look: whoever wakes us during it means another one.
@@ -157,6 +163,8 @@ class Indexer:
             left = min(self._scan_at, self._results_at) - time.monotonic()
             if working:
                 left = min(left, _INBOX_SECONDS)
+            if self._news_since:
+                left = min(left, _QUIET_SECONDS)
             if not (self._hints or self._expecting or self._stopping) and left > 0:
                 self._woken.wait(left)
             self._expecting = False
@@ -189,11 +197,9 @@ class Indexer:
         notes = {path: read_regular(self._pool.layout.inside(path)) for path in found.changed if is_pool_note(path)}
         if notes:
             self._on_notes(notes)
-        vectors = self._pool.vectors
-        if vectors is not None and (found.changed or found.gone):
+        if self._pool.vectors is not None and (found.changed or found.gone):
             self._synced_at = time.monotonic()
-            if vectors.runs:
-                vectors.sync()
+            self._news_since = self._news_since or self._synced_at
 
     def _tend_vectors(self) -> None:
         """See that the child is there while it is needed, and only then."""
@@ -201,18 +207,34 @@ class Indexer:
         if vectors is None:
             return
         now = time.monotonic()
+        told = self._tell(vectors, now) if self._news_since else True
         if self._asked():
             if vectors.runs and vectors.flat:
                 vectors.rest()
             if not vectors.runs:
                 vectors.start()
         elif not vectors.runs:
-            if self._synced_at and self._pool.lacks_vectors():
-                vectors.start(flat=True)
-            self._synced_at = 0.0
+            if told:
+                if self._synced_at and self._pool.lacks_vectors():
+                    vectors.start(flat=True)
+                self._synced_at = 0.0
         elif vectors.told.complete and now - self._synced_at > _SPENT_SECONDS:
             vectors.rest()
             self._synced_at = 0.0
+
+    def _tell(self, vectors: Vectors, now: float) -> bool:
+        """Let the child hear of new texts, at a time when it takes nothing from a task; whether that time has come."""
+        waited = now - self._news_since
+        if waited < _QUIET_SECONDS or (waited < _PUT_OFF_SECONDS and self._is_busy(now)):
+            return False
+        self._news_since = 0.0
+        if vectors.runs:
+            vectors.sync()
+        return True
+
+    def _is_busy(self, now: float) -> bool:
+        """Short tasks are seen by what they leave."""
+        return now - self._busy_at < _QUIET_SECONDS or self._pool.has_new_results()
 
     def _guarded(self, work: Callable[[], object]) -> None:
         try:

@@ -20,7 +20,7 @@ _TICKS = re.compile(r"`+")
 
 def utc(epoch_seconds: float) -> str:
     """An instant to the second: `2026-11-20T20:15:04Z`."""
-    return datetime.fromtimestamp(int(epoch_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(int(epoch_seconds), UTC).isoformat()[:19] + "Z"
 
 
 def duration(seconds: float) -> str:

@@ -65,14 +65,18 @@ class Invoker:
 
     def argv(self, job: Job, spec: InterfaceSpec) -> tuple[str, ...]:
         """The command line of the job's present attempt, for the journal; empty where there is none."""
-        return self._adapters[spec.invoke.kind].argv(self._invocation(job, spec))
+        job.call = self._invocation(job, spec)
+        return self._adapters[spec.invoke.kind].argv(job.call)
 
     async def invoke(self, job: Job, spec: InterfaceSpec) -> Ended:
         """Make the call of the job's present attempt. Raises HandoffMissing before anything is sent; StorageError."""
         composed = await self._prompter.compose(job.task, spec)
         results = await self._children.results(job, prompt_tokens(spec) // 2)
+        call = job.call
+        if call is None or call.attempt_id != job.attempt.attempt_id or call.interface is not spec:
+            call = self._invocation(job, spec)
         invocation = replace(
-            self._invocation(job, spec),
+            call,
             prompt=_prompt(job, composed, results),
             token=self._token(job.attempt.attempt_id),
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.model.attempt import Attempt
 from brain_daemon.model.task import TaskSpec
@@ -15,6 +16,7 @@ class Job:
 
     `decided` is the interface admission had chosen. `history` holds the ended attempts of this task that count, oldest first;
     `resume` is how the present one goes on from them.
+    `call` is the present attempt's call as far as the journal has it: all but the prompt.
     `estimate` says what a long prompt may cost there, empty for a short one.
     `free_tries` of them do not count as attempts; `returned` are the interfaces that were shown a failed verification.
     """
@@ -33,6 +35,7 @@ class Job:
     tried: set[str] = field(default_factory=set)
     history: list[Attempt] = field(default_factory=list)
     resume: Resumption | None = None
+    call: Invocation | None = None
     returned: set[str] = field(default_factory=set)
     transient_tries: int = 0
     free_tries: int = 0

@@ -13,6 +13,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -184,7 +185,8 @@ class RecorderProcess:
             if instead is None:
                 # If it has just died, the journal has what is lost with this order.
                 with suppress(OSError):
-                    self._channel.send((verb, what))
+                    # `send` would build a pickler in Python for each.
+                    self._channel.send_bytes(pickle.dumps((verb, what), pickle.HIGHEST_PROTOCOL))
         if instead is not None and verb in ("hand_in", "keep", "hurry", "wake"):
             getattr(instead, verb)(*what)
 
