@@ -178,13 +178,17 @@ class Brain:
         repository = self.repository
         if repository is None:
             return CameBy.HERE
-        now = time.monotonic()
-        if now - self._looked_at > _SAME_LOOK_SECONDS:
-            self._listing, self._looked_at = self._look_at_head(repository), now
+        if time.monotonic() - self._looked_at > _SAME_LOOK_SECONDS:
+            self.know_head()
         if self._listing is None:
             return CameBy.UNDECIDED
         known = self._listing.get(name)
         return CameBy.GIT if known is not None and known == repository.blob_id(data) else CameBy.HERE
+
+    def know_head(self) -> None:
+        """See what HEAD has in pending/ now, if it has moved: the next file that comes need not wait for that."""
+        if self.repository is not None:
+            self._listing, self._looked_at = self._look_at_head(self.repository), time.monotonic()
 
     def _look_at_head(self, repository: "Repository") -> dict[str, str] | None:
         """What HEAD has in pending/; None while a git command is at work."""

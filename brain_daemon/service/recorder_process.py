@@ -52,6 +52,15 @@ class Known:
     state: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What the recorder says after a pass: what it has written since the last one, and what ended its threads, if anything."""
+
+    writes: int
+    failed_writes: int
+    crash: RuntimeError | None
+
+
 @dataclass(frozen=True, slots=True)
 class Forked:
     """A process that waits for its first order."""
@@ -96,8 +105,8 @@ def _live_no_longer_than(parent: int) -> None:
 class RecorderProcess:
     """The face of a `RecorderThread` whose threads are those of a forked process. Belongs to the event loop, but for `keep` and `stop`.
 
-    `known` is asked for what has changed; `instead` makes the thread that takes over if the process dies alone; `on_crash` is called
-    when either cannot go on.
+    `known` is asked for what has changed; `instead` makes the thread that takes over if the process dies alone; `on_settled` is called
+    after each pass.
     """
 
     def __init__(
@@ -106,14 +115,14 @@ class RecorderProcess:
         brain: Brain,
         known: Callable[[], Known],
         instead: Callable[[], RecorderThread],
-        on_crash: Callable[[], None],
+        on_settled: Callable[[], None],
     ) -> None:
         self._pid = forked.pid
         self._channel = forked.channel
         self._brain = brain
         self._known = known
         self._make_instead = instead
-        self._on_crash = on_crash
+        self._on_settled = on_settled
         self._instead: RecorderThread | None = None
         self._sending, self._hearing = threading.Lock(), threading.Lock()
         self._waiting = False
@@ -203,12 +212,11 @@ class RecorderProcess:
         match verb:
             case "log":
                 _LOG.handle(what)
-            case "wrote":
-                self._brain.files.writes += what[0]
-                self._brain.files.failed_writes += what[1]
-            case "crash":
-                self._crash = what
-                self._on_crash()
+            case "settled":
+                self._brain.files.writes += what.writes
+                self._brain.files.failed_writes += what.failed_writes
+                self._crash = what.crash
+                self._on_settled()
             case _:
                 self._ended = True
 
@@ -274,15 +282,15 @@ class _Apart:
             self._say("ended", None)
 
     def _settled(self) -> None:
-        """Tell what has been counted, and whether the threads have ended by a fault."""
-        files = self._brain.files
-        counted = (files.writes, files.failed_writes)
-        new = tuple(now - before for now, before in zip(counted, self._counted, strict=True))
-        self._counted = counted
-        if any(new):
-            self._say("wrote", new)
-        if self._thread.crash is not None:
-            self._say("crash", RuntimeError(f"recording: {type(self._thread.crash).__name__}: {self._thread.crash}"))
+        files, crash = self._brain.files, self._thread.crash
+        writes, failed_writes = files.writes, files.failed_writes
+        told = Settled(
+            writes=writes - self._counted[0],
+            failed_writes=failed_writes - self._counted[1],
+            crash=None if crash is None else RuntimeError(f"recording: {type(crash).__name__}: {crash}"),
+        )
+        self._counted = (writes, failed_writes)
+        self._say("settled", told)
 
     def _say(self, verb: str, what: object) -> None:
         with self._saying, suppress(OSError):

@@ -193,7 +193,7 @@ class Supervisor:
     def _made_recorder(self) -> RecorderThread | RecorderProcess:
         if self._forked is None:
             return self._recorder_thread()
-        return RecorderProcess(self._forked, self._brain, self._known, self._recorder_thread, self._wake.set)
+        return RecorderProcess(self._forked, self._brain, self._known, self._recorder_thread, self._on_recorded)
 
     def _recorder_thread(self) -> RecorderThread:
         brain, registry = self._brain, self._roster.registry
@@ -204,6 +204,12 @@ class Supervisor:
             brain.config.group_size,
             self._wake_soon,
         )
+
+    def _on_recorded(self) -> None:
+        """HEAD may have moved: it is looked at now, while nothing waits for it."""
+        self._brain.know_head()
+        if self._recorder.crash is not None:
+            self._wake.set()
 
     def _known(self) -> Known:
         registry = self._roster.registry
