@@ -9,12 +9,14 @@ whatever the interface said meanwhile.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.outcome import Ended, Usage
 from brain_daemon.model.task import Permissions, TaskSpec
+
+if TYPE_CHECKING:
+    from brain_daemon.adapters.cancel import Cancel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,6 @@ class Adapter(Protocol):
         """What will be started, for the journal; empty where nothing is."""
         ...
 
-    async def invoke(self, invocation: Invocation, cancel: Cancel) -> Ended:
+    async def invoke(self, invocation: Invocation, cancel: "Cancel") -> Ended:
         """Make the call and say how it ended."""
         ...

@@ -67,11 +67,6 @@ def run_check(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
     return examine(spec, environment).why_not
 
 
-def has_check(spec: InterfaceSpec) -> bool:
-    """Whether there is anything to look at beyond what the registry sees by itself."""
-    return bool(spec.invoke.check or spec.auth.check or spec.auth.secret_command or spec.invoke.kind is InvokeKind.HTTP)
-
-
 def examine(spec: InterfaceSpec, environment: Mapping[str, str]) -> Health:
     """Look at an approved interface: secret, `check`, `auth.check`, up to the first that fails. Blocks as `run_check` does."""
     began = time.monotonic()
@@ -91,7 +86,7 @@ def examine(spec: InterfaceSpec, environment: Mapping[str, str]) -> Health:
         fault=fault,
         auth=_auth(spec, environment),
         auth_fault=auth_fault,
-        ran=has_check(spec) and _NOT_THERE not in fault,
+        ran=spec.has_check and _NOT_THERE not in fault,
         seconds=time.monotonic() - began,
     )
 

@@ -10,13 +10,16 @@ there is a secret at all is the registry's question.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.secrets import child_path, stored_secret
 from brain_daemon.adapters.survivors import TAG
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.task import Permissions
 from brain_daemon.store.tokens import VARIABLE
+
+if TYPE_CHECKING:
+    from brain_daemon.adapters.base import Invocation
 
 _ALWAYS = frozenset(
     {
@@ -27,7 +30,7 @@ _ALWAYS = frozenset(
 )  # fmt: skip
 
 
-def child_environment(invocation: Invocation) -> dict[str, str]:
+def child_environment(invocation: "Invocation") -> dict[str, str]:
     """The complete environment for one attempt: its interface's, and the marks of the attempt. Raises UserError."""
     return interface_environment(invocation.interface, invocation.environment, invocation.profile) | _marks(invocation)
 
@@ -54,7 +57,7 @@ def interface_environment(
     return environment
 
 
-def _marks(invocation: Invocation) -> dict[str, str]:
+def _marks(invocation: "Invocation") -> dict[str, str]:
     """What tells the child, and whoever finds it later, which attempt it belongs to."""
     marks = {
         "BRAIN_TASK_ID": invocation.task.id,

@@ -23,8 +23,9 @@ from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.http_errors import ApiRefused, Unreached, failure_of
 from brain_daemon.adapters.http_events import Answer, Counted, Event, Piece, ending, reported_usd, whole
 from brain_daemon.adapters.http_meter import NOTHING, REFUSED, Meter, used
+from brain_daemon.adapters.http_place import missing_extra
 from brain_daemon.adapters.http_talk import Ask, Talk
-from brain_daemon.adapters.http_target import Target, missing_extra, target_of
+from brain_daemon.adapters.http_target import Target, target_of
 from brain_daemon.adapters.prices import cost_of
 from brain_daemon.model.errors import StorageError, UserError
 from brain_daemon.model.interface import AuthMethod, Endpoint, HttpProtocol, Tier

@@ -6,9 +6,7 @@ that a variable names, is a UserError before anything is sent.
 """
 
 import http.client
-import importlib.util
 import json
-import socket
 import ssl
 import time
 import urllib.error
@@ -16,19 +14,17 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from brain_daemon.adapters.environment import interface_environment
 from brain_daemon.adapters.http_errors import ApiRefused, error_message, failure_of
+from brain_daemon.adapters.http_place import base_url_of, is_loopback
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface import AuthMethod, Endpoint, HttpProtocol, InterfaceSpec
 from brain_daemon.model.outcome import FailureKind
 
 CHECK_SECONDS = 10.0
-_LOOPBACK_SECONDS = 0.2
-_PORTS = {"http": 80, "https": 443}
 _MAX_LIST_BYTES = 8 << 20
 _ANTHROPIC_VERSION = "2023-06-01"
 
@@ -53,7 +49,7 @@ def target_of(spec: InterfaceSpec, environment: Mapping[str, str]) -> Target:
     endpoint = spec.invoke.endpoint
     if endpoint is None:
         raise UserError(f"calling {spec.name}: its file names no `invoke.protocol`")
-    base_url = _base_url(endpoint, environment)
+    base_url = base_url_of(endpoint, environment)
     if spec.local and not is_loopback(base_url):
         raise UserError(
             f"calling {spec.name}: its file says `local: true`, but {base_url} is another machine; correct one of the two"
@@ -77,44 +73,6 @@ def connecting(target: Target) -> dict[str, Any]:
     return {"follow_redirects": False} | (direct if target.on_this_machine else {})
 
 
-def missing_extra(spec: InterfaceSpec) -> str:
-    """What to install for an interface of the kind `http`; empty where all is there. Nothing is imported for the answer."""
-    endpoint = spec.invoke.endpoint
-    if endpoint is None or importlib.util.find_spec(endpoint.protocol.value) is not None:
-        return ""
-    name = endpoint.protocol.value
-    return f"it needs the Python package {name}: `pip install 'brain-daemon[{name}]'`"
-
-
-def nobody_listens(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
-    """Why a server on this machine cannot be called: nobody is there. Empty for one that is, or is on another machine.
-
-    On loopback the answer comes at once, so this may be asked at every scan, as one asks whether a program is on PATH.
-    """
-    endpoint = spec.invoke.endpoint
-    try:
-        base_url = _base_url(endpoint, environment) if endpoint is not None else ""
-    except UserError as error:
-        return str(error)
-    if not is_loopback(base_url):
-        return ""
-    parts = urllib.parse.urlsplit(base_url)
-    try:
-        socket.create_connection((parts.hostname, parts.port or _PORTS[parts.scheme]), _LOOPBACK_SECONDS).close()
-    except OSError:
-        return f"nobody listens at {base_url}: start the server, or correct `invoke.base_url`"
-    return ""
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL points to this machine, by its name alone: no name is looked up."""
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def check_http(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
     """Ask the server for its models, which costs nothing; empty text is good, else what is wrong. Blocks up to some 10 s.
 
@@ -126,18 +84,6 @@ def check_http(spec: InterfaceSpec, environment: Mapping[str, str]) -> str:
         return _fault_in(target, spec.cost.model or "", time.monotonic() + CHECK_SECONDS)
     except UserError as error:
         return str(error)
-
-
-def _base_url(endpoint: Endpoint, environment: Mapping[str, str]) -> str:
-    """The address, with the /v1 that people leave out where the protocol's servers have it."""
-    name = endpoint.base_url_env
-    url = (environment.get(name, "").strip() if name else "") or endpoint.base_url
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"the variable {name} holds no address of a server: it begins with http:// or https://")
-    url = url.rstrip("/")
-    bare = not parts.path.strip("/")
-    return f"{url}/v1" if bare and endpoint.protocol is HttpProtocol.OPENAI else url
 
 
 def _fault_in(target: Target, model: str, deadline: float) -> str:

@@ -13,13 +13,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
-from brain_daemon.adapters.checking import has_check
-from brain_daemon.adapters.http_target import missing_extra, nobody_listens
+from brain_daemon.adapters.http_place import missing_extra, nobody_listens
+from brain_daemon.adapters.parsed import ParsedFiles, interfaces
 from brain_daemon.adapters.secrets import child_path, expanded, file_fault, is_secret_name, source_of
-from brain_daemon.adapters.tool import find_tool
-from brain_daemon.model.errors import UserError
+from brain_daemon.adapters.tools import tool_fault
 from brain_daemon.model.interface import (
     AuthMethod,
     Availability,
@@ -27,7 +25,6 @@ from brain_daemon.model.interface import (
     InterfaceSpec,
     InvokeKind,
 )
-from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.policy.routing import Candidate
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.queue import Gone, Seen, Unreadable, look, names
@@ -42,9 +39,6 @@ UNCHECKED = "its check has not ended yet"
 
 MADE_HERE = "made here"
 """How the journal calls an approval that nobody had to give; any other words are a person's."""
-
-# The folder is read every few seconds, and its files seldom change: what a name and these bytes mean is worked out once.
-_parsed = lru_cache(maxsize=256)(parse_interface)
 
 
 class CameBy(StrEnum):
@@ -108,6 +102,7 @@ class Registry:
         came_by: Callable[[str, bytes], CameBy],
         kinds: frozenset[InvokeKind] = KINDS,
         await_checks: bool = False,
+        parsed: ParsedFiles[InterfaceSpec | InterfaceFault] | None = None,
     ) -> None:
         self._layout = layout
         self._environment = environment
@@ -116,6 +111,7 @@ class Registry:
         self._came_by = came_by
         self._kinds = kinds
         self._await_checks = await_checks
+        self._parsed = parsed or interfaces()
         self._checks: dict[str, str] = {}
         self._signature: tuple[object, ...] = ()
         self.entries: dict[str, Entry] = {}
@@ -149,7 +145,7 @@ class Registry:
 
     def unchecked(self) -> list[InterfaceSpec]:
         """Usable interfaces that have a check which has not been run for this content."""
-        return [spec for spec in self.checkable() if has_check(spec) and spec.sha256 not in self._checks]
+        return [spec for spec in self.checkable() if spec.has_check and spec.sha256 not in self._checks]
 
     def note_check(self, spec: InterfaceSpec, fault: str) -> None:
         """Keep what the check said; the next scan takes it into account."""
@@ -160,7 +156,7 @@ class Registry:
         for name in sorted(names(self._layout.interfaces)):
             match look(self._layout.interfaces, name, MAX_INTERFACE_BYTES):
                 case Seen(data=bytes() as data):
-                    parsed = _parsed(name, data)
+                    parsed = self._parsed.read(name, data)
                     if isinstance(parsed, InterfaceFault):
                         faults.append(parsed)
                     else:
@@ -173,6 +169,7 @@ class Registry:
                     faults.append(InterfaceFault(file_name=name, message=f"{name} {reason}."))
                 case Gone():
                     continue
+        self._parsed.keep()
         return specs, faults
 
     def _entry(self, spec: InterfaceSpec, file_name: str, data: bytes, given: _Given) -> Entry:
@@ -182,7 +179,7 @@ class Registry:
             _offline(spec)
             or (f"it came with git: `brain interfaces approve {spec.name}` lets it run here" if waits else "")
             or self._missing(spec)
-            or self._checks.get(spec.sha256, UNCHECKED if self._await_checks and has_check(spec) else "")
+            or self._checks.get(spec.sha256, UNCHECKED if self._await_checks and spec.has_check else "")
         )
         return Entry(spec=spec, file_name=file_name, approval=approval, approved_at=approved_at, why_not=why_not)
 
@@ -211,7 +208,7 @@ class Registry:
             return f"this release cannot call interfaces of the kind {kind.value} yet"
         match kind:
             case InvokeKind.TOOL:
-                return _missing_tool(spec)
+                return tool_fault(spec.invoke.function or spec.name)
             case InvokeKind.FILE_DROP:
                 return self._missing_folder(spec)
             case InvokeKind.COMMAND:
@@ -249,14 +246,6 @@ class Registry:
 
 def _offline(spec: InterfaceSpec) -> str:
     return "its file says `status: offline`" if spec.status is Availability.OFFLINE else ""
-
-
-def _missing_tool(spec: InterfaceSpec) -> str:
-    try:
-        find_tool(spec.invoke.function or spec.name)
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 def _without_duplicates(

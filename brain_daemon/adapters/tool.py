@@ -10,15 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
-from brain_daemon.adapters.echo import echo
 from brain_daemon.adapters.environment import child_environment
-from brain_daemon.adapters.librarian import librarian
-from brain_daemon.adapters.shell import shell
 from brain_daemon.adapters.threads import DaemonThreads, Returns
 from brain_daemon.adapters.tool_api import (
     ToolAnswer,
@@ -29,7 +25,8 @@ from brain_daemon.adapters.tool_api import (
     is_quick,
     needs_workspace,
 )
-from brain_daemon.model.errors import StorageError, UserError
+from brain_daemon.adapters.tools import find_tool
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.outcome import (
     FREE,
     Cancelled,
@@ -43,26 +40,8 @@ from brain_daemon.model.outcome import (
 )
 from brain_daemon.store.files import Files
 
-ENTRY_POINT_GROUP = "brain_daemon.tools"
 # A quick tool that needs more than this has a thread from then on.
 LOOP_PATIENCE_SECONDS = 0.05
-_OWN: dict[str, ToolFunction] = {"echo": echo, "librarian": librarian, "shell": shell}
-
-
-def find_tool(name: str) -> ToolFunction:
-    """The function an interface names: one of ours, else an installed package's entry point. UserError if there is none."""
-    if name in _OWN:
-        return _OWN[name]
-    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        try:
-            function: ToolFunction = entry.load()
-        except Exception as error:
-            raise UserError(f"the tool function {name} cannot be loaded from {entry.value}: {error}") from error
-        return function
-    raise UserError(
-        f"no tool function is called {name!r}: this package has {', '.join(sorted(_OWN))}, "
-        f"and no installed package offers it as an entry point of the group {ENTRY_POINT_GROUP}."
-    )
 
 
 class ToolAdapter:

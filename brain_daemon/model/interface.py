@@ -284,6 +284,13 @@ class InterfaceSpec:
             self.invoke.kind is InvokeKind.COMMAND and bool(self.output.so_far)
         )
 
+    @property
+    def has_check(self) -> bool:
+        """Whether there is anything to look at beyond what the registry sees by itself."""
+        return bool(
+            self.invoke.check or self.auth.check or self.auth.secret_command or self.invoke.kind is InvokeKind.HTTP
+        )
+
     def answers_to(self, name: str) -> bool:
         """Whether a person who writes `name`, in any case and with spaces or dashes, means this interface."""
         return normal_name(name) in (self.name, *self.aliases)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brain_daemon.model.interface_form import ALSO, InterfaceForm
-from brain_daemon.model.routing_table import RoutingForm
+from brain_daemon.model.routing_file import RoutingForm
 from brain_daemon.model.task import OnDependencyFailure, OnLimit, Permissions, Priority
 from brain_daemon.model.task_fields import MAX_ATTEMPTS, RULES, Rule
 from brain_daemon.model.workflow_form import OPTIONS, WorkflowForm

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+import msgspec
+from msgspec import Meta, Struct, structs
 
 from brain_daemon.model.errors import Damaged
 from brain_daemon.model.ids import is_task_id
@@ -31,26 +32,18 @@ _AT_LEAST_SHARE = 20
 """One part in so many goes at a time, so that a full session is not cut at every request."""
 
 
-def _session_id(text: str) -> str:
-    if not is_task_id(text):
-        raise ValueError("letters, digits, dots, dashes and underscores")
-    return text
+SessionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")]
+Instant = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$")]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Line = Annotated[str, Meta(max_length=1_000)]
+Path = Annotated[str, Meta(max_length=4_096)]
 
 
-SessionId = Annotated[str, AfterValidator(_session_id)]
-Instant = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$")
-]
-Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Line = Annotated[str, StringConstraints(max_length=1_000)]
-Path = Annotated[str, StringConstraints(max_length=4_096)]
+class _Part(Struct, frozen=True, kw_only=True):
+    """What is read is checked; what is made here is not, but for the id of a session."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Routed(_Part):
+class Routed(_Part, frozen=True, kw_only=True):
     """A request that was decided. `result` is completed, failed (with its reason), or directed where an agent was told."""
 
     timestamp: Instant
@@ -62,16 +55,16 @@ class Routed(_Part):
     task_id: Line | None = None
 
 
-class Kept(_Part):
+class Kept(_Part, frozen=True, kw_only=True):
     """The answer to a request, cut to `MAX_ANSWER_CHARACTERS`; `task_id` has all of it."""
 
     timestamp: Instant
     agent: Line
     task_id: Line
-    text: Annotated[str, StringConstraints(max_length=MAX_ANSWER_CHARACTERS)]
+    text: Annotated[str, Meta(max_length=MAX_ANSWER_CHARACTERS)]
 
 
-class Waiting(_Part):
+class Waiting(_Part, frozen=True, kw_only=True):
     """A request that was handed in as a task and whose end nobody has seen."""
 
     timestamp: Instant
@@ -79,21 +72,21 @@ class Waiting(_Part):
     task_id: Line
 
 
-class Touched(_Part):
+class Touched(_Part, frozen=True, kw_only=True):
     """A file, and when it was last named or changed."""
 
     path: Path
     timestamp: Instant
 
 
-class Preference(_Part):
+class Preference(_Part, frozen=True, kw_only=True):
     """What the person said they want."""
 
     value: Line
     timestamp: Instant
 
 
-class Context(_Part):
+class Context(_Part, frozen=True, kw_only=True):
     """What the requests were about: files they named, files their tasks left behind, and what the person prefers."""
 
     active_files: tuple[Touched, ...] = ()
@@ -101,7 +94,7 @@ class Context(_Part):
     user_preferences: dict[str, Preference] = {}
 
 
-class Session(_Part):
+class Session(_Part, frozen=True, kw_only=True):
     """One run of work. `project_root` is the folder it was about; lists are in the order of their instants."""
 
     session_id: SessionId
@@ -112,6 +105,12 @@ class Session(_Part):
     cached_results: dict[Hash, Kept] = {}
     work_queue: tuple[Waiting, ...] = ()
     context: Context = Context()
+
+    def __post_init__(self) -> None:
+        if not is_task_id(self.session_id):
+            raise ValueError(
+                f"session_id: {self.session_id[:80]!r} is none: letters, digits, dots, dashes and underscores"
+            )
 
 
 P = TypeVar("P", bound=_Part)
@@ -139,16 +138,14 @@ def read_session(data: bytes, name: str) -> Session:
     if len(data) > MAX_BYTES:
         raise Damaged(f"reading the session {name}: it has {len(data):,} bytes, at most {MAX_BYTES:,} are one.")
     try:
-        return Session.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise Damaged(f"reading the session {name}: {where}: {first['msg']}.") from None
+        return msgspec.json.decode(data, type=Session)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Damaged(f"reading the session {name}: {str(error) or type(error).__name__}.") from None
 
 
 def write_session(session: Session) -> bytes:
     """The document as bytes; `read_session` gives back an equal value."""
-    return session.model_dump_json().encode() + b"\n"
+    return msgspec.json.encode(session) + b"\n"
 
 
 def merge(one: Session, other: Session) -> Session:
@@ -229,7 +226,7 @@ def _task(entry: Waiting) -> str:
 
 def _rank(entry: Any) -> tuple[str, str]:
     """Which of two entries with one key stays: the later, then the greater text."""
-    return entry.timestamp, entry.model_dump_json()
+    return entry.timestamp, msgspec.json.encode(entry).decode()
 
 
 def _union(key: Callable[[P], Any], *lists: Iterable[P]) -> tuple[P, ...]:
@@ -274,10 +271,9 @@ def _without_oldest(session: Session, spare_bytes: int) -> Session:
         if spared >= spare_bytes:
             break
         gone.add(id(entry))
-        spared += len(entry.model_dump_json().encode())
-    return session.model_copy(
-        update={
-            "routing_history": tuple(one for one in session.routing_history if id(one) not in gone),
-            "cached_results": {key: one for key, one in session.cached_results.items() if id(one) not in gone},
-        }
+        spared += len(msgspec.json.encode(entry))
+    return structs.replace(
+        session,
+        routing_history=tuple(one for one in session.routing_history if id(one) not in gone),
+        cached_results={key: one for key, one in session.cached_results.items() if id(one) not in gone},
     )

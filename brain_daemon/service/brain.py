@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from brain_daemon.adapters import parsed
 from brain_daemon.adapters.registry import CameBy, Registry
 from brain_daemon.adapters.secrets import expanded, remembered, secrets_in, secrets_of
 from brain_daemon.model.errors import GitError, StorageError
 from brain_daemon.model.redaction import Redactor
-from brain_daemon.model.routing_table import RoutingTable, parse_routing
+from brain_daemon.model.routing_table import RoutingFault, RoutingTable
 from brain_daemon.service.config import Config, load, user_state_path
 from brain_daemon.store.files import Files
 from brain_daemon.store.journal import Journal
@@ -49,6 +50,7 @@ class Brain:
     _listing: dict[str, str] | None = None
     _looked_at: float = 0.0
     _branch: tuple[tuple[int, int] | None, str] | None = None
+    _tables: parsed.ParsedFiles[RoutingTable | RoutingFault] | None = None
 
     @classmethod
     def open(
@@ -107,6 +109,7 @@ class Brain:
             approve=self.journal.approve,
             came_by=self.came_by,
             await_checks=await_checks,
+            parsed=parsed.interfaces(os.path.join(self.layout.state, "interfaces.parsed"), self.files),
         )
         registry.scan()
         return registry
@@ -152,10 +155,11 @@ class Brain:
             return RoutingTable(), f"{error} The built-in table is used."
         if not data:
             return RoutingTable(), ""
-        parsed = parse_routing(data)
-        if isinstance(parsed, RoutingTable):
-            return parsed, ""
-        return RoutingTable(), parsed.message
+        if self._tables is None:
+            self._tables = parsed.tables(os.path.join(self.layout.state, "routing.parsed"), self.files)
+        found = self._tables.read("routing.md", data)
+        self._tables.keep()
+        return (found, "") if isinstance(found, RoutingTable) else (RoutingTable(), found.message)
 
     def came_by(self, path: str, data: bytes) -> CameBy:
         """Whether git brought these bytes to `path`, decided only while no git command holds the index.

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from brain_daemon.adapters.checking import Health, examine, has_check, how_to_log_in
+from brain_daemon.adapters.checking import Health, examine, how_to_log_in
 from brain_daemon.adapters.registry import Registry
 from brain_daemon.adapters.secrets import forget
 from brain_daemon.model.interface import AuthMethod, InterfaceSpec, InvokeKind
@@ -172,7 +172,7 @@ class Checks:
         """The watch of a content that was not seen before. A login that an earlier daemon found refused is refused still, until its
         check can tell otherwise or the person has answered; a changed file is a reason to try."""
         is_locked = waits_for_login(self._journal, spec.name)
-        watch = _Watch(spec.sha256, now if is_locked or has_check(spec) else math.inf)
+        watch = _Watch(spec.sha256, now if is_locked or spec.has_check else math.inf)
         question = self._open_questions().get(spec.name) if is_new and is_locked else None
         if question is not None:
             watch.asked, watch.refusals = True, 2 if inquiries.is_unnoticed(question) else 1

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.ids import is_task_id, slug
@@ -177,7 +179,7 @@ class Sitting:
 
     def used(self) -> None:
         """The session is gone on with: the next request of its project belongs to it."""
-        self._keep(self.session.model_copy(update={"updated_at": _now()}))
+        self._keep(replace(self.session, updated_at=_now()))
 
     def _keep(self, session: Session) -> None:
         found = self._store.save(session)

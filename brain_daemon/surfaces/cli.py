@@ -15,6 +15,7 @@ import click
 
 from brain_daemon import __version__
 from brain_daemon.model.errors import BrainError
+from brain_daemon.service.collector import resting
 from brain_daemon.surfaces.calls import Call
 
 _COMMANDS = "brain_daemon.surfaces.commands."
@@ -96,7 +97,8 @@ class Brain(click.Group):
         entry = ENTRIES.get(cmd_name)
         if entry is None:
             return None
-        module = importlib.import_module(_COMMANDS + entry.module)
+        with resting():
+            module = importlib.import_module(_COMMANDS + entry.module)
         command: click.Command = getattr(module, cmd_name.replace("-", "_") + "_command")
         return command
 

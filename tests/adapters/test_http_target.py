@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from brain_daemon.adapters import http_target
-from brain_daemon.adapters.http_target import check_http, is_loopback, missing_extra, nobody_listens, target_of
+from brain_daemon.adapters import http_place, http_target
+from brain_daemon.adapters.http_place import is_loopback, missing_extra, nobody_listens
+from brain_daemon.adapters.http_target import check_http, target_of
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.interface_file import parse_interface
@@ -115,7 +116,7 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(monkeypatch):
     """Nothing is imported for the answer."""
     spec = interface("https://host/v1", protocol="anthropic")
     assert missing_extra(spec) == ""
-    monkeypatch.setattr(http_target.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(http_place.importlib.util, "find_spec", lambda name: None)
     assert missing_extra(spec) == "it needs the Python package anthropic: `pip install 'brain-daemon[anthropic]'`"
 
 

@@ -10,7 +10,8 @@ from brain_daemon.adapters.reading import compile_rules
 from brain_daemon.model.frontmatter import split
 from brain_daemon.model.interface import Availability, InterfaceSpec, InvokeKind, Tier
 from brain_daemon.model.interface_file import parse_interface
-from brain_daemon.model.routing_table import RoutingTable, parse_routing
+from brain_daemon.model.routing_file import parse_routing
+from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.schema import interface_schema, routing_schema
 
 TOP = Path(__file__).parents[2]

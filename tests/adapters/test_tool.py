@@ -12,8 +12,9 @@ from brain_daemon.adapters import tool as tool_module
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
 from brain_daemon.adapters.threads import DaemonThreads, Returns
-from brain_daemon.adapters.tool import ToolAdapter, find_tool
+from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.adapters.tool_api import ToolAnswer, ToolFailed, quick
+from brain_daemon.adapters.tools import find_tool
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.outcome import Cancelled, Failed, FailureKind, Succeeded, TimedOut, Usage
@@ -37,7 +38,7 @@ def tool(monkeypatch):
     """Puts a function under the name `mine`."""
 
     def put(function):
-        monkeypatch.setitem(tool_module._OWN, "mine", function)
+        monkeypatch.setattr(tool_module, "find_tool", lambda name: function if name == "mine" else find_tool(name))
         return function
 
     return put

@@ -36,7 +36,8 @@ from brain_daemon.model import document
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.parsing import parse_task
-from brain_daemon.model.routing_table import RoutingTable, parse_routing
+from brain_daemon.model.routing_file import parse_routing
+from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import TaskSpec
 from brain_daemon.service.config import SETTINGS
 

@@ -28,7 +28,8 @@ from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.outcome import FREE, Ended, Status, Succeeded, Usage
 from brain_daemon.model.parsing import Vocabulary, parse_task
 from brain_daemon.model.passages import cut, front_matter_end, lines_of
-from brain_daemon.model.routing_table import RoutingFault, RoutingTable, parse_routing
+from brain_daemon.model.routing_file import parse_routing
+from brain_daemon.model.routing_table import RoutingFault, RoutingTable
 from brain_daemon.model.session import new_session, read_session, write_session
 from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.model.workflow_form import read_workflow

@@ -5,15 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_daemon.model.interface import Tier
+from brain_daemon.model.routing_file import MAX_FILE_BYTES, parse_routing
 from brain_daemon.model.routing_table import (
     DEFAULT_FLOOR,
-    MAX_FILE_BYTES,
     Agent,
     RoutingFault,
     RoutingTable,
     Strategy,
     TypeRule,
-    parse_routing,
 )
 
 FULL = """---

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from brain_daemon.model.errors import Damaged
 from brain_daemon.model.session import (
@@ -74,7 +75,7 @@ sessions = st.builds(
 
 
 def session(**fields) -> Session:
-    return new_session("session-1", "/home/ann/project", NOON).model_copy(update=fields)
+    return structs.replace(new_session("session-1", "/home/ann/project", NOON), **fields)
 
 
 def decided(second: float = 0, *, result: str = "completed", task_id: str | None = "task-1") -> Routed:
@@ -197,7 +198,7 @@ def test_a_session_over_its_size_loses_the_oldest_first():
     for second in range(50):
         text = "x" * 1_000
         answer = Kept(timestamp=instant(NOON + second), agent="codex", task_id="task-1", text=text)
-        entry = decided(second).model_copy(update={"request_hash": request_hash(str(second), {})})
+        entry = structs.replace(decided(second), request_hash=request_hash(str(second), {}))
         one = with_routed(one, entry, answer)
     less = trimmed(one, 20_000)
     assert len(write_session(less)) <= 20_000

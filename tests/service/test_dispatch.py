@@ -8,7 +8,7 @@ import pytest
 from brain_daemon.model.attempt import Attempt, AttemptState
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.redaction import Redactor
-from brain_daemon.model.routing_table import parse_routing
+from brain_daemon.model.routing_file import parse_routing
 from brain_daemon.service.dispatch import Dispatch, Fail, Go
 from brain_daemon.service.gate import Entrant, Gate
 from brain_daemon.service.intake import Intake

@@ -10,7 +10,8 @@ from brain_daemon.model.cost_row import CostRow
 from brain_daemon.model.interface import Tier
 from brain_daemon.model.outcome import CostBasis, Reason, Status
 from brain_daemon.model.redaction import Redactor
-from brain_daemon.model.routing_table import RoutingTable, parse_routing
+from brain_daemon.model.routing_file import parse_routing
+from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.policy.deciding import by_history, by_table, decision
 from brain_daemon.policy.routing import Choice
 from brain_daemon.service.dispatch import Dispatch

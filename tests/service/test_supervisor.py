@@ -97,9 +97,9 @@ def test_a_tool_that_never_returns_does_not_keep_the_daemon_from_ending(brain, t
     brain.echo("deaf")
     script = (
         "import asyncio, os, sys, threading\n"
-        "from brain_daemon.adapters import tool\n"
+        "from brain_daemon.adapters import echo\n"
         "from brain_daemon.surfaces.cli import main\n"
-        "tool._OWN['echo'] = lambda call: threading.Event().wait()\n"
+        "echo.echo = lambda call: threading.Event().wait()\n"
         "main()\n"
     )
     brain.drop("job.md", "---\ntimeout: 1s\nattempts: 1\n---\n# x\n")

@@ -4,7 +4,8 @@ import hashlib
 
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.interface_file import parse_interface
-from brain_daemon.model.routing_table import RoutingTable, parse_routing
+from brain_daemon.model.routing_file import parse_routing
+from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.store.template import shipped_hashes, shipped_interfaces, template_files
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import click
+from msgspec import to_builtins
 
 from brain_daemon.model.session import Session
 from brain_daemon.record.wording import utc
@@ -103,7 +104,7 @@ def _show_command(call: Call, session_id: str, as_json: bool) -> None:
         found = found_session(brain, session_id)
     assert found.session is not None
     if as_json:
-        print_json(found.session.model_dump(mode="json"))
+        print_json(to_builtins(found.session))
     else:
         _print(found.session)
     if found.note:
