@@ -95,7 +95,8 @@ _QUICK: dict[ToolFunction, frozenset[str]] = {}
 def quick(*unless: str) -> Callable[[ToolFunction], ToolFunction]:
     """Marks a tool that computes for less than a millisecond and waits for nothing, no disk and no network.
 
-    It is called on the daemon's event loop, without a thread, except where the interface sets one of the options `unless`.
+    It is called on the daemon's event loop, without a thread or a slot, except where the interface sets one of the options `unless`.
+    Since it touches nothing, it is called again unasked where it was interrupted.
     While it runs nothing else does: one that needs more than some hundredths of a second is given a thread from then on.
     """
 

@@ -3,8 +3,9 @@
 from importlib import import_module
 from typing import cast
 
-from brain_daemon.adapters.tool_api import ToolFunction
+from brain_daemon.adapters.tool_api import ToolFunction, is_quick
 from brain_daemon.model.errors import UserError
+from brain_daemon.model.interface import InterfaceSpec, InvokeKind
 
 ENTRY_POINT_GROUP = "brain_daemon.tools"
 # Each is the function of its own name in there, loaded when it is first called: to know that they are there takes nothing.
@@ -27,6 +28,21 @@ def find_tool(name: str) -> ToolFunction:
         f"no tool function is called {name!r}: this package has {', '.join(sorted(_OWN))}, "
         f"and no installed package offers it as an entry point of the group {ENTRY_POINT_GROUP}."
     )
+
+
+def is_quick_tool(spec: InterfaceSpec) -> bool:
+    """Whether its calls are over at once and touch nothing (adapters/tool_api.py)."""
+    if spec.invoke.kind is not InvokeKind.TOOL:
+        return False
+    try:
+        return is_quick(find_tool(spec.invoke.function or spec.name), dict(spec.invoke.options))
+    except UserError:
+        return False
+
+
+def is_repeatable(spec: InterfaceSpec) -> bool:
+    """Whether a call that was interrupted may be made again unasked: its file says so, or it touches nothing."""
+    return spec.idempotent or is_quick_tool(spec)
 
 
 def tool_fault(name: str) -> str:

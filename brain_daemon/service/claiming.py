@@ -76,6 +76,7 @@ class Claimer:
             why=go.start.reason,
             attempt=attempt,
             decided=go.start.name,
+            quick=go.quick,
             notes=(*notes, *go.choice.warnings),
             history=earlier,
             tried={one.interface for one in earlier if one.interface and _is_settled(one)},

@@ -13,6 +13,7 @@ from itertools import chain
 
 from brain_daemon.adapters.registry import Registry
 from brain_daemon.adapters.tokens import count
+from brain_daemon.adapters.tools import is_quick_tool
 from brain_daemon.model.interface import Tier
 from brain_daemon.model.outcome import Reason
 from brain_daemon.model.routing_table import RoutingTable, Strategy
@@ -55,13 +56,17 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Start this task there. It could have started from `since` on (epoch seconds): what has passed by then is no waiting of its own."""
+    """Start this task there. It could have started from `since` on (epoch seconds): what has passed by then is no waiting of its own.
+
+    A `quick` one takes none of the slots: it has its turn at once and is over.
+    """
 
     pending: PendingTask
     task: TaskSpec
     choice: Choice
     start: Start
     since: float = 0.0
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Dispatch:
         self._keys: dict[str, _Key] = {}
         self._faulty: dict[str, PendingTask] = {}
         self._routes: dict[tuple[object, ...], Choice | Nobody] = {}
+        self._quick: dict[str, bool] = {}
         self._turn = 0
         self.conflicts: dict[str, tuple[str, ...]] = {}
         self.resuming: dict[str, str] = {}
@@ -173,8 +179,8 @@ class Dispatch:
         """The queue in its order."""
         return (self._intake.tasks[name] for _, name in list(self._queue) if name in self._intake.tasks)
 
-    def pick(self, free: int, running: Mapping[str, int]) -> list[Go | Fail]:
-        """What to do now: everything that needs no slot, and starts for at most `free` tasks."""
+    def pick(self, free: int, running: Mapping[str, int], quick: int = 0) -> list[Go | Fail]:
+        """What to do now: everything that needs no slot, starts for at most `free` tasks, and for `quick` more whose tool is quick."""
         self._catch_up()
         picks: list[Go | Fail] = [Fail(pending) for pending in self._faulty.values()]
         self._faulty.clear()
@@ -205,12 +211,21 @@ class Dispatch:
                 continue
             answer = self._said_if_drawn(answer, early=early)
             if isinstance(answer, Go):
-                free -= 1
-                answer = replace(answer, since=since)
+                is_quick = quick > 0 and self._is_quick(answer.start.name)
+                free, quick = (free, quick - 1) if is_quick else (free - 1, quick)
+                answer = replace(answer, since=since, quick=is_quick)
                 self._plan(answer, counts)
                 statuses = self._intake.standing() if answer.task.conflicts_with else statuses
             picks.append(answer)
         return picks
+
+    def _is_quick(self, name: str) -> bool:
+        entry = self._registry.entries.get(name)
+        if entry is None:
+            return False
+        if entry.spec.sha256 not in self._quick:
+            self._quick[entry.spec.sha256] = is_quick_tool(entry.spec)
+        return self._quick[entry.spec.sha256]
 
     def _since(self, name: str, now: float) -> float:
         """From when on this task, which may start now, could have started: since it was seen, unless it has waited for something."""

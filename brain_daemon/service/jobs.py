@@ -78,6 +78,11 @@ class Jobs:
         """How many run on each interface."""
         return Counter(job.ranked.name for job in self.running.values())
 
+    @property
+    def quick(self) -> int:
+        """How many have no slot."""
+        return sum(job.quick for job in self.running.values())
+
     def start(self, picks: Sequence[Go | Fail]) -> None:
         """Claim what was picked and set it going."""
         jobs, ended = self._take(picks)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from brain_daemon.adapters import survivors
 from brain_daemon.adapters.remains import session_in
+from brain_daemon.adapters.tools import is_repeatable
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import Damaged
 from brain_daemon.model.ids import attempt_id
@@ -265,7 +266,7 @@ class Recovery:
         return after(
             ended,
             task=parsed,
-            interface_idempotent=spec is not None and spec.idempotent,
+            interface_idempotent=spec is not None and is_repeatable(spec),
             attempts_so_far=len(earlier) + 1,
             attempts_allowed=parsed.attempts or self._brain.config.attempts,
             remaining=(),

@@ -68,6 +68,8 @@ _HINTS_A_TICK = 400
 _SCANNED_A_TICK = 2_000
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
+# Calls of quick tools that are claimed and started in one durable write.
+_QUICK_TOGETHER = 32
 
 
 class State(StrEnum):
@@ -459,8 +461,9 @@ class Supervisor:
     # starting
 
     def _start_what_may(self) -> None:
-        free = self._brain.config.parallel - len(self._jobs.running)
-        picks = self._dispatch.pick(free, self._jobs.by_interface())
+        quick = self._jobs.quick
+        free = self._brain.config.parallel - len(self._jobs.running) + quick
+        picks = self._dispatch.pick(free, self._jobs.by_interface(), _QUICK_TOGETHER - quick)
         if self._brain.config.on_no_interface == "fail":
             self._fail_those_nobody_can_do()
         self._asker.about_held()

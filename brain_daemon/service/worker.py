@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_never
 
+from brain_daemon.adapters.tools import is_repeatable
 from brain_daemon.memory.handoff import HandoffMissing
 from brain_daemon.model import ids
 from brain_daemon.model.attempt import Attempt, AttemptState
@@ -197,7 +198,7 @@ class Worker:
         return after(
             ended,
             task=job.task,
-            interface_idempotent=spec is not None and spec.idempotent,
+            interface_idempotent=spec is not None and is_repeatable(spec),
             attempts_so_far=len(job.history) + 1 - job.free_tries,
             attempts_allowed=job.task.attempts or config.attempts,
             remaining=tuple(one.name for one in reach),

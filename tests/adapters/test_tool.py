@@ -5,16 +5,18 @@ import os
 import threading
 import time
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 
 from brain_daemon.adapters import tool as tool_module
 from brain_daemon.adapters.base import Invocation
 from brain_daemon.adapters.cancel import Cancel
+from brain_daemon.adapters.echo import echo
 from brain_daemon.adapters.threads import DaemonThreads, Returns
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.adapters.tool_api import ToolAnswer, ToolFailed, quick
-from brain_daemon.adapters.tools import find_tool
+from brain_daemon.adapters.tools import find_tool, is_quick_tool, is_repeatable, tool_fault
 from brain_daemon.model.errors import UserError
 from brain_daemon.model.interface_file import parse_interface
 from brain_daemon.model.outcome import Cancelled, Failed, FailureKind, Succeeded, TimedOut, Usage
@@ -160,7 +162,8 @@ async def test_a_cancel_wins_over_what_the_tool_says(adapter, tool, invocation, 
 
 def test_a_function_is_found_by_name_here_or_in_an_installed_package(monkeypatch):
     """What there is stands in the message; a package that cannot be imported is a sentence too."""
-    assert find_tool("echo") is tool_module.echo
+    assert find_tool("echo") is echo
+    assert tool_fault("librarian") == ""
     with pytest.raises(UserError, match="echo, librarian, shell"):
         find_tool("nothing")
 
@@ -170,9 +173,27 @@ def test_a_function_is_found_by_name_here_or_in_an_installed_package(monkeypatch
         def load(self):
             raise ImportError("no such module")
 
-    monkeypatch.setattr(tool_module, "entry_points", lambda **_: [Broken()])
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [Broken()])
     with pytest.raises(UserError, match="package:function: no such module"):
         find_tool("elsewhere")
+    assert "no such module" in tool_fault("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("lines", "quick", "repeatable"),
+    [
+        ("  kind: tool\n  function: echo\n", True, True),
+        ("  kind: tool\n  function: echo\n  delay_seconds: 1\n", False, False),
+        ("  kind: tool\n  function: librarian\n", False, False),
+        ("  kind: tool\n  function: nothing\n", False, False),
+        ("  kind: command\n  command: [echo]\n", False, False),
+        ("  kind: command\n  command: [echo]\nidempotent: true\n", False, True),
+    ],
+)
+def test_a_quick_tool_touches_nothing_and_may_be_called_again(lines, quick, repeatable):
+    """Whatever else there is may be called again where its file says so."""
+    spec = parse_interface("mine.md", f"---\nname: mine\ninvoke:\n{lines}---\n".encode())
+    assert (is_quick_tool(spec), is_repeatable(spec)) == (quick, repeatable)
 
 
 def test_threads_are_used_again_and_never_waited_for():

@@ -83,6 +83,25 @@ def test_priority_then_age_then_as_many_as_there_are_slots(desk):
     assert len(desk.dispatch) == 0
 
 
+def test_quick_tools_take_no_slot_as_long_as_they_are_few(desk):
+    """What comes beyond takes one like any other task, and nothing is taken past one that found none."""
+    desk.brain.echo("slow", "delay_seconds: 1")
+    desk.registry.scan()
+    for name in ("a", "b", "c", "d"):
+        desk.drop(f"{name}.md", interface="echo")
+    desk.drop("e.md", interface="slow")
+    desk.drop("f.md", interface="echo")
+    picks = desk.dispatch.pick(2, {}, quick=3)
+    assert [(pick.task.id, pick.quick) for pick in picks] == [
+        ("a", True),
+        ("b", True),
+        ("c", True),
+        ("d", False),
+        ("e", False),
+    ]
+    assert [(pick.task.id, pick.quick) for pick in desk.dispatch.pick(1, {}, quick=3)] == [("f", True)]
+
+
 def test_an_interface_has_slots_of_its_own(desk):
     """A full one keeps its tasks queued and holds up nobody else's."""
     desk.brain.echo("narrow", more="limits: {concurrent: 1}\n")
