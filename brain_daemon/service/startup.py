@@ -65,6 +65,7 @@ class Recovery:
         self._queue = Queue(brain.layout, brain.files, brain.config.task_bytes)
 
     def run(self) -> Recovered:
+        self._queue.sweep_temporaries(at_start=True)
         self.remember_recorded()
         # An agent that has just moved its file has it on record only when it lets go of this lock.
         with claims(self._brain.layout):

@@ -139,11 +139,11 @@ def _writer(name: str) -> int | None:
 
 
 def _lives(process: int) -> bool:
-    """Whether another process of this number is at work (not the same one any more, perhaps): one that has ended may wait to be reaped."""
+    """Whether a process of this number is at work (not the same one any more, perhaps): one that has ended may wait to be reaped."""
     from psutil import STATUS_ZOMBIE, NoSuchProcess, Process  # noqa: PLC0415 - slow to import, and only asked for after a crash
 
     try:
-        return process != os.getpid() and Process(process).status() != STATUS_ZOMBIE
+        return bool(Process(process).status() != STATUS_ZOMBIE)
     except (NoSuchProcess, OverflowError, ValueError):
         return False
 
@@ -197,8 +197,11 @@ class Queue:
                 if is_task_name(entry.name) and entry.is_file(follow_symlinks=False)
             ]
 
-    def sweep_temporaries(self) -> None:
-        """Remove half-written files of writers that crashed; only names this program gives, and none of a living process."""
+    def sweep_temporaries(self, *, at_start: bool = False) -> None:
+        """Remove half-written files of writers that crashed; only names this program gives, and none of a living process.
+
+        Of this process none but `at_start`, when it has written nothing yet: an earlier one had its number.
+        """
         for folder in (
             *self._layout.folders(),
             self._layout.state,
@@ -208,5 +211,5 @@ class Queue:
                 continue
             for name in os.listdir(folder):
                 writer = _writer(name)
-                if writer is not None and not _lives(writer):
+                if writer is not None and (at_start if writer == os.getpid() else not _lives(writer)):
                     self._files.remove(os.path.join(folder, name))

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from brain_daemon.adapters import checking
-from brain_daemon.adapters.checking import Health, examine, has_check, run_check
+from brain_daemon.adapters.checking import Health, examine, run_check
 from brain_daemon.model.interface import InterfaceSpec
 from brain_daemon.model.interface_file import parse_interface
 
@@ -102,5 +102,5 @@ def test_control_characters_in_a_version_reach_nobody():
 
 def test_an_interface_without_checks_is_not_run():
     """There is nothing to look at."""
-    assert not has_check(interface())
+    assert not interface().has_check
     assert examine(interface(), ENVIRONMENT) == Health(auth="none needed", seconds=pytest.approx(0, abs=1))

@@ -30,6 +30,7 @@ from brain_daemon.service import recording as recording_module
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import files as files_module
+from brain_daemon.store import queue as queue_module
 from brain_daemon.store import watch as watch_module
 from brain_daemon.store.database import Database
 from brain_daemon.store.files import Files
@@ -348,6 +349,7 @@ def _parts_of_the_lab(files: Files) -> Iterator[list[Any]]:
         mock.patch.object(disk_module, "_PAUSE_SECONDS", 0.05),
         mock.patch.object(recording_module, "_FAULT_SECONDS", 0.05),
         mock.patch.object(files_module, "os", system),
+        mock.patch.object(queue_module, "os", system),
         mock.patch.object(watch_module, "os", system),
         mock.patch.object(threading, "excepthook", _silent_about_crashes),
     ):

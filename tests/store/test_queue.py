@@ -185,6 +185,26 @@ def test_temporaries_of_the_dead_are_swept(layout, queue):
     assert sorted(os.listdir(layout.pending)) == sorted([living, ".a.md.swp", "a.md", f".odd{TEMPORARY_SUFFIX}"])
 
 
+def test_what_has_ended_but_is_not_reaped_counts_as_dead(layout, queue):
+    """A daemon that is killed leaves its recorder to nobody: in some containers that one is never reaped."""
+    zombie = subprocess.Popen(["/bin/true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    put(layout.pending, f".a.md.{zombie.pid}.0{TEMPORARY_SUFFIX}")
+    queue.sweep_temporaries()
+    zombie.wait()
+    assert os.listdir(layout.pending) == []
+
+
+def test_what_bears_our_own_number_is_swept_at_the_start_only(layout, queue):
+    """Later it is a file that another thread is about to put in place."""
+    ours = f".a.md.{os.getpid()}.0{TEMPORARY_SUFFIX}"
+    put(layout.pending, ours)
+    queue.sweep_temporaries()
+    assert os.listdir(layout.pending) == [ours]
+    queue.sweep_temporaries(at_start=True)
+    assert os.listdir(layout.pending) == []
+
+
 def test_a_journal_that_was_never_finished_is_swept(layout, queue):
     """With what SQLite left beside it; the journal itself, and one that another process is making, stay."""
     with subprocess.Popen(["/bin/true"]) as dead:
