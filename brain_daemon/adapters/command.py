@@ -240,10 +240,17 @@ def local_zone(name: str) -> tzinfo:
     try:
         if name:
             return ZoneInfo(name.removeprefix(":"))
-        with open(_LOCAL_ZONE, "rb") as file:
-            return ZoneInfo.from_file(file)
+        found = os.stat(_LOCAL_ZONE)
+        return _machine_zone(found.st_ino, found.st_mtime_ns)
     except (KeyError, OSError, ValueError):
         return UTC
+
+
+@lru_cache(maxsize=1)
+def _machine_zone(_inode: int, _modified_ns: int) -> tzinfo:
+    """Read again when its file is another one: a person travels."""
+    with open(_LOCAL_ZONE, "rb") as file:
+        return ZoneInfo.from_file(file)
 
 
 def _refusal(invocation: Invocation, *, is_root: bool) -> tuple[FailureKind, str] | None:

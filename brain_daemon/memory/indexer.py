@@ -87,7 +87,7 @@ class Indexer:
         self._news_since = 0.0
         self._busy_at = 0.0
         self._looked = False
-        self._expecting = False
+        self._expecting = self._looks_often = False
         self._stopping = False
         self._fault = ""
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
@@ -112,6 +112,8 @@ class Indexer:
 
     def expect(self) -> None:
         """A task begins, which may leave notes. Any thread; returns at once."""
+        if self._looks_often:
+            return  # to wake it would take a turn at the interpreter from each task that starts
         with self._woken:
             self._expecting = True
             self._woken.notify()
@@ -160,6 +162,7 @@ class Indexer:
 
     def _wait(self, working: bool) -> None:
         with self._woken:
+            self._looks_often = working
             left = min(self._scan_at, self._results_at) - time.monotonic()
             if working:
                 left = min(left, _INBOX_SECONDS)
@@ -167,7 +170,7 @@ class Indexer:
                 left = min(left, _QUIET_SECONDS)
             if not (self._hints or self._expecting or self._stopping) and left > 0:
                 self._woken.wait(left)
-            self._expecting = False
+            self._expecting = self._looks_often = False
             hinted = bool(self._hints)
         if hinted and not self._stopping:
             time.sleep(_GATHER_SECONDS)
