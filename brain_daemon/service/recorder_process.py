@@ -106,7 +106,7 @@ class RecorderProcess:
     """The face of a `RecorderThread` whose threads are those of a forked process. Belongs to the event loop, but for `keep` and `stop`.
 
     `known` is asked for what has changed; `instead` makes the thread that takes over if the process dies alone; `on_settled` is called
-    after each pass.
+    in the loop after each pass.
     """
 
     def __init__(
@@ -216,7 +216,8 @@ class RecorderProcess:
                 self._brain.files.writes += what.writes
                 self._brain.files.failed_writes += what.failed_writes
                 self._crash = what.crash
-                self._on_settled()
+                # At the end this is another thread than the loop's.
+                self._loop.call_soon_threadsafe(self._on_settled)
             case _:
                 self._ended = True
 
