@@ -18,8 +18,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing import Pipe
@@ -69,9 +69,22 @@ class Forked:
     channel: "Connection[Any, Any]"
 
 
+@contextmanager
+def forked(*, wanted: bool = True) -> Iterator[Forked | None]:
+    """The process for as long as the block runs, where it is wanted and can be made; whatever becomes of it, it ends with the block."""
+    made = fork() if wanted else None
+    try:
+        yield made
+    finally:
+        if made is not None:
+            made.channel.close()
+            with suppress(ChildProcessError):  # it has ended, and somebody has seen that
+                os.waitpid(made.pid, 0)
+
+
 def fork() -> Forked | None:
     """Make the process, before anything else is opened; None where that is not safe."""
-    if sys.platform != "linux" or threading.active_count() > 1:
+    if sys.platform != "linux" or len(os.listdir("/proc/self/task")) > 1:
         return None
     parent = os.getpid()
     ours, theirs = Pipe()

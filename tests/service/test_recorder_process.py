@@ -14,7 +14,7 @@ import pytest
 
 from brain_daemon.adapters import secrets
 from brain_daemon.service.daemon_log import FILE_NAME
-from brain_daemon.service.recorder_process import Forked, fork
+from brain_daemon.service.recorder_process import Forked, fork, forked
 from tests.conftest import BrainFolder, Daemon
 
 MEASURED = True  # the far side of the sockets runs as a program
@@ -31,6 +31,14 @@ def recorder_of(running: Daemon) -> psutil.Process:
     """The process that records for a daemon."""
     (found,) = (one for one in psutil.Process(running.pid).children() if one.name() == "brain-recorder")
     return found
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether anybody has seen that or not: whose parent has died is reaped by whom the system chooses."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def commits(brain: BrainFolder, task_id: str) -> list[str]:
@@ -57,7 +65,7 @@ def test_a_daemon_records_in_another_process(brain, daemon):
         assert not any(one.path.endswith("record.lock") for one in psutil.Process(running.pid).open_files())
         running.signal(signal.SIGTERM)
         assert running.exit_code() == 0
-        assert not recorder.is_running()
+        assert has_ended(recorder)
     assert brain.dirty() == ""
 
 
@@ -81,7 +89,7 @@ def test_a_recorder_ends_with_a_daemon_that_is_killed(brain, daemon):
         recorder = recorder_of(running)
         running.signal(signal.SIGKILL)
         assert running.exit_code() == -signal.SIGKILL
-        running.wait_for(lambda: not recorder.is_running())
+        running.wait_for(lambda: has_ended(recorder))
 
 
 def test_signals_that_a_terminal_gives_to_all_do_not_end_the_recorder(brain, daemon):
@@ -99,22 +107,39 @@ def test_signals_that_a_terminal_gives_to_all_do_not_end_the_recorder(brain, dae
 
 
 def test_nothing_is_forked_where_threads_run_already():
-    """What they hold would be held for ever in the copy."""
+    """What they hold would be held for ever in the copy; and where nobody forks, there is nothing to end."""
     over = threading.Event()
     other = threading.Thread(target=over.wait)
     other.start()
     try:
         assert fork() is None
+        with forked() as nobody:
+            assert nobody is None
     finally:
         over.set()
         other.join()
+
+
+def test_a_second_daemon_leaves_no_process_behind(brain, daemon):
+    """It says who runs the brain, and its own recorder, which was never told to begin, ends with it."""
+    with daemon() as running:
+        second = subprocess.run(
+            [sys.executable, "-m", "brain_daemon", "--brain", str(brain.root), "run"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"process {running.pid}" in second.stderr
+        assert recorder_of(running).is_running()
 
 
 # its two sides, one of them in this process
 
 
 @pytest.fixture
-def forked() -> Iterator[Forked]:
+def apart() -> Iterator[Forked]:
     """The far side as a program, as good as forked."""
     ours, theirs = Pipe()
     process = subprocess.Popen(
@@ -126,10 +151,10 @@ def forked() -> Iterator[Forked]:
     process.wait()
 
 
-async def test_what_ends_is_handed_over_and_so_are_pages_of_others(brain, forked):
+async def test_what_ends_is_handed_over_and_so_are_pages_of_others(brain, apart):
     """The result, the ledger, usage.md and a page of the pool are in git when the daemon has ended."""
     brain.echo()
-    async with brain.running(forked=forked) as running:
+    async with brain.running(forked=apart) as running:
         brain.drop("one.md")
         await running.ended("one")
         running.supervisor._recorder.keep({"memory/a-page.md": b"# A page\n"})
@@ -140,9 +165,9 @@ async def test_what_ends_is_handed_over_and_so_are_pages_of_others(brain, forked
     assert brain.git("show", "HEAD:memory/a-page.md") == "# A page\n"
 
 
-async def test_what_the_daemon_comes_to_know_is_told(brain, forked):
+async def test_what_the_daemon_comes_to_know_is_told(brain, apart):
     """A new interface stands in usage.md; a secret that was read while it ran is kept out of what a person left in active/."""
-    async with brain.running(forked=forked) as running:
+    async with brain.running(forked=apart) as running:
         brain.echo("late", "delay_seconds: 0.5")
         brain.drop("one.md")
         await running.started("one")
@@ -160,11 +185,11 @@ async def test_what_the_daemon_comes_to_know_is_told(brain, forked):
     assert "a-value-read-while-it-ran" not in kept
 
 
-async def test_what_it_says_is_in_the_daemons_log(brain, forked, caplog):
+async def test_what_it_says_is_in_the_daemons_log(brain, apart, caplog):
     """There is one log; what the disk refused is tried again."""
     brain.echo()
     costs = brain.root / "logs" / "costs"
-    async with brain.running(forked=forked) as running:
+    async with brain.running(forked=apart) as running:
         brain.drop("before.md")
         await running.ended("before")
         costs.rename(costs.with_name("elsewhere"))
@@ -176,12 +201,12 @@ async def test_what_it_says_is_in_the_daemons_log(brain, forked, caplog):
         await running.ended("one")
 
 
-async def test_a_mistake_of_ours_in_it_ends_the_daemon(brain, forked):
+async def test_a_mistake_of_ours_in_it_ends_the_daemon(brain, apart):
     """As it would in a thread: what it is stands in the error."""
     brain.echo()
 
     async def work() -> None:
-        async with brain.running(forked=forked, memory_tokens=0) as running:
+        async with brain.running(forked=apart, memory_tokens=0) as running:
             brain.drop("one.md")
             await running.ended("one")
             running.supervisor._recorder.keep({"memory/a-page.md": 17})
@@ -192,10 +217,10 @@ async def test_a_mistake_of_ours_in_it_ends_the_daemon(brain, forked):
         await work()
 
 
-async def test_an_order_it_cannot_read_ends_it_alone(brain, forked, caplog):
+async def test_an_order_it_cannot_read_ends_it_alone(brain, apart, caplog):
     """A thread takes its place and hears all that follows; the daemon's end waits for that one."""
     brain.echo()
-    async with brain.running(forked=forked) as running:
+    async with brain.running(forked=apart) as running:
         running.supervisor._recorder._send("no such order")
         await running.until(lambda: "the daemon records itself" in caplog.text, "the complaint")
         brain.drop("one.md")
@@ -204,8 +229,8 @@ async def test_an_order_it_cannot_read_ends_it_alone(brain, forked, caplog):
     assert brain.git("show", "HEAD:memory/a-page.md") == "# A page\n"
 
 
-async def test_one_that_does_not_end_in_time_is_killed(brain, forked):
+async def test_one_that_does_not_end_in_time_is_killed(brain, apart):
     """Its daemon ends without it; what it was at is done by the next one."""
-    async with brain.running(forked=forked) as running:
-        os.kill(forked.pid, signal.SIGSTOP)
+    async with brain.running(forked=apart) as running:
+        os.kill(apart.pid, signal.SIGSTOP)
         assert not running.supervisor._recorder.stop(0.05)

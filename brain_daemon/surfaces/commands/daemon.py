@@ -19,7 +19,7 @@ from brain_daemon.service import actions
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.collector import calm
 from brain_daemon.service.daemon_log import logging_to
-from brain_daemon.service.recorder_process import fork
+from brain_daemon.service.recorder_process import forked
 from brain_daemon.service.restarts import Start, unsettled
 from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.store import control
@@ -49,8 +49,10 @@ def run_command(context: click.Context, once: bool, no_commit: bool, parallel: i
     call: Call = context.obj
     flags: dict[str, Any] = {"commit": False if no_commit else None, "parallel": parallel}
     terminal = sys.stderr if sys.stderr.isatty() else None
-    forked = None if once else fork()
-    with closing(Brain.open(call.brain_root, call.environment, flags)) as brain:
+    with (
+        forked(wanted=not once) as recorder,
+        closing(Brain.open(call.brain_root, call.environment, flags)) as brain,
+    ):
         if brain.journal.read_only:
             raise StorageError(
                 f"running the daemon on {brain.layout.root}: {brain.layout.state} may not be written, by you or at all. "
@@ -59,7 +61,7 @@ def run_command(context: click.Context, once: bool, no_commit: bool, parallel: i
         registry = brain.registry()
         if sys.stdin.isatty() and terminal is not None and running_daemon(brain.layout) is None:
             _offer_approvals(brain, registry)
-        code = _run(brain, registry, terminal, Supervisor(brain, once=once, forked=forked), once=once)
+        code = _run(brain, registry, terminal, Supervisor(brain, once=once, forked=recorder), once=once)
     context.exit(code)
 
 
