@@ -23,7 +23,6 @@ from brain_daemon.adapters.command import CommandAdapter
 from brain_daemon.adapters.file_drop import FileDropAdapter
 from brain_daemon.adapters.http import HttpAdapter
 from brain_daemon.adapters.human import HumanAdapter
-from brain_daemon.adapters.secrets import remembered
 from brain_daemon.adapters.tokens import count
 from brain_daemon.adapters.tool import ToolAdapter
 from brain_daemon.model.attempt import Attempt
@@ -35,7 +34,7 @@ from brain_daemon.service import actions, answering, leases
 from brain_daemon.service.agents import in_flight
 from brain_daemon.service.asker import Asker
 from brain_daemon.service.board import BoardWriter
-from brain_daemon.service.brain import Brain, interface_states
+from brain_daemon.service.brain import Brain
 from brain_daemon.service.children import Children
 from brain_daemon.service.claiming import Claimer
 from brain_daemon.service.desk import Desk
@@ -51,8 +50,8 @@ from brain_daemon.service.parking import Parking
 from brain_daemon.service.past import Past
 from brain_daemon.service.prompting import Prompter
 from brain_daemon.service.pruning import prune
-from brain_daemon.service.recorder_process import Forked, Known, RecorderProcess
-from brain_daemon.service.recording import RecorderThread
+from brain_daemon.service.recorder_process import Forked
+from brain_daemon.service.recorders import recorder_for
 from brain_daemon.service.reporting import Reporter
 from brain_daemon.service.roster import Roster
 from brain_daemon.service.spawning import Spawner
@@ -136,7 +135,9 @@ class Supervisor:
         self._gate.open()
         self._roster.vouched = self._on_vouched
         self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, Past(brain))
-        self._recorder = self._made_recorder()
+        self._recorder = recorder_for(
+            brain, registry, lambda: self._state.value, self._forked, self._wake_soon, self._on_recorded
+        )
         self._asker = Asker(brain.journal, registry, self._intake, self._dispatch, self._recorder.wake)
         self._use_roster()
         self._intake.look_again()
@@ -192,34 +193,11 @@ class Supervisor:
             extra={"action": "start", "watching": self._lookout.watch.kind, "repaired": len(recovered.repairs)},
         )
 
-    def _made_recorder(self) -> RecorderThread | RecorderProcess:
-        if self._forked is None:
-            return self._recorder_thread()
-        return RecorderProcess(self._forked, self._brain, self._known, self._recorder_thread, self._on_recorded)
-
-    def _recorder_thread(self) -> RecorderThread:
-        brain, registry = self._brain, self._roster.registry
-        return RecorderThread(
-            brain.layout,
-            lambda: brain.recorder(registry, lambda: self._state.value),
-            brain.config.group_seconds,
-            brain.config.group_size,
-            self._wake_soon,
-        )
-
     def _on_recorded(self) -> None:
         """HEAD may have moved: it is looked at now, while nothing waits for it."""
         self._brain.know_head()
         if self._recorder.crash is not None:
             self._wake.set()
-
-    def _known(self) -> Known:
-        registry = self._roster.registry
-        return Known(
-            interfaces=interface_states(registry),
-            secrets=(*self._brain.secrets(registry), *remembered()),
-            state=self._state.value,
-        )
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
