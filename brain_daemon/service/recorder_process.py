@@ -6,7 +6,7 @@ a pair of sockets; what is to be logged comes up. What has ended is in the journ
 
 The process lives no longer than its daemon: the kernel ends it with its parent (PR_SET_PDEATHSIG), or else the closed socket does.
 If it dies alone, the daemon goes on with a `RecorderThread` of its own. Linux only: elsewhere `fork` makes none, since system
-libraries may have threads by then.
+libraries may have threads by then. Not promised: that a daemon goes on beside a recorder that somebody has stopped (SIGSTOP).
 """
 
 import asyncio
@@ -258,7 +258,7 @@ def serve(channel: "Connection[Any, Any]") -> None:
     try:
         _, what = channel.recv()
         _Apart(channel, *what).live()
-    except (EOFError, OSError):
+    except (EOFError, ConnectionError):
         return
 
 
