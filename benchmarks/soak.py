@@ -50,13 +50,14 @@ def environment(base: Path) -> dict[str, str]:
 
 
 def sample(daemon: psutil.Process) -> dict[str, float]:
-    """What the daemon holds now."""
-    memory = daemon.memory_full_info()
+    """What the daemon holds now, with the process that records for it."""
+    both = [daemon, *(one for one in daemon.children() if one.name() == "brain-recorder")]
+    memory = [one.memory_full_info() for one in both]
     return {
-        "rss_mb": memory.rss / 1e6,
-        "uss_mb": memory.uss / 1e6,
-        "descriptors": daemon.num_fds(),
-        "threads": daemon.num_threads(),
+        "rss_mb": sum(one.rss for one in memory) / 1e6,
+        "uss_mb": sum(one.uss for one in memory) / 1e6,
+        "descriptors": sum(one.num_fds() for one in both),
+        "threads": sum(one.num_threads() for one in both),
         "children": len(daemon.children(recursive=True)),
     }
 
