@@ -118,6 +118,16 @@ def test_bytes_that_are_no_session_are_damaged(data, said):
         read_session(data, "one.json")
 
 
+@pytest.mark.parametrize("name", ["con", "a..b", "ends.", "../x", ""])
+def test_what_is_no_task_id_names_no_session(name):
+    """Neither one that is begun nor one that is read: its file bears the name."""
+    with pytest.raises(ValueError, match="session_id"):
+        new_session(name, "/home/ann", NOON)
+    data = write_session(session()).replace(b'"session-1"', json.dumps(name).encode())
+    with pytest.raises(Damaged, match="session_id"):
+        read_session(data, "one.json")
+
+
 @given(sessions, sessions)
 def test_merging_does_not_mind_who_comes_first(one, other):
     """Two runs that write in either order leave the same session."""
