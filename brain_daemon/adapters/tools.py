@@ -1,5 +1,6 @@
 """The tool functions there are: those of this package, and those that installed packages offer as entry points."""
 
+from functools import lru_cache
 from importlib import import_module
 from typing import cast
 
@@ -12,8 +13,12 @@ ENTRY_POINT_GROUP = "brain_daemon.tools"
 _OWN = {name: f"brain_daemon.adapters.{name}" for name in ("echo", "librarian", "shell")}
 
 
+@lru_cache(maxsize=64)
 def find_tool(name: str) -> ToolFunction:
-    """The function an interface names: one of ours, else an installed package's entry point. UserError if there is none."""
+    """The function an interface names: one of ours, else an installed package's entry point. UserError if there is none.
+
+    It is asked for at each call and each end: what was found stays, what was not is looked for again.
+    """
     if name in _OWN:
         return cast("ToolFunction", getattr(import_module(_OWN[name]), name))
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and only asked for what others offer

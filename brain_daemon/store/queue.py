@@ -140,12 +140,18 @@ def _writer(name: str) -> int | None:
 
 def _lives(process: int) -> bool:
     """Whether a process of this number is at work (not the same one any more, perhaps): one that has ended may wait to be reaped."""
-    from psutil import STATUS_ZOMBIE, NoSuchProcess, Process  # noqa: PLC0415 - slow to import, and only asked for after a crash
+    from psutil import STATUS_ZOMBIE, Error, Process  # noqa: PLC0415 - slow to import, and only asked for after a crash
 
     try:
-        return bool(Process(process).status() != STATUS_ZOMBIE)
-    except (NoSuchProcess, OverflowError, ValueError):
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
         return False
+    except PermissionError:
+        return True
+    try:
+        return bool(Process(process).status() != STATUS_ZOMBIE)
+    except Error:
+        return True  # what cannot be looked at is left alone; the next start asks again
 
 
 class Queue:

@@ -21,6 +21,8 @@ SAFE = parse_interface(
     "safe.md", b"---\nname: safe\nidempotent: true\ninvoke:\n  kind: command\n  command: [cat]\n---\n"
 )
 
+QUICK = parse_interface("quick.md", b"---\nname: quick\ninvoke:\n  kind: tool\n  function: echo\n---\n")
+
 
 @pytest.fixture
 def opened(brain):
@@ -30,7 +32,7 @@ def opened(brain):
 
 def recover(opened):
     """One start's repairs."""
-    return Recovery(opened, lambda name: SAFE if name == "safe" else None).run()
+    return Recovery(opened, {"safe": SAFE, "quick": QUICK}.get).run()
 
 
 def attempt(task_id="t", state=AttemptState.STARTING, **changes) -> Attempt:
@@ -74,14 +76,25 @@ def test_an_interrupted_attempt_is_a_question(brain, opened):
     assert len(opened.journal.questions()) == 1
 
 
-def test_one_that_is_safe_to_repeat_goes_back(brain, opened):
-    """Under the name it was dropped with."""
+@pytest.mark.parametrize("interface", ["safe", "quick"])
+def test_one_that_is_safe_to_repeat_goes_back(brain, opened, interface):
+    """Under the name it was dropped with: its interface says so, or its tool touches nothing."""
     (brain.active / "t.md").write_bytes(SPEC)
-    opened.journal.add([attempt(interface="safe")])
+    opened.journal.add([attempt(interface=interface)])
     recover(opened)
     assert brain.names(brain.pending) == ["A title.md"]
     assert opened.journal.attempt("t.a1.00000000").decision is Decision.AGAIN
     assert opened.journal.questions() == {}
+
+
+@pytest.mark.parametrize("interface", ["safe", "quick"])
+def test_a_task_that_must_not_be_repeated_is_a_question_wherever_it_ran(brain, opened, interface):
+    """Its own word goes before its interface's."""
+    spec = b"---\nidempotent: false\n---\n" + SPEC
+    (brain.active / "t.md").write_bytes(spec)
+    opened.journal.add([attempt(interface=interface, spec=spec, sha256=hashlib.sha256(spec).hexdigest())])
+    assert isinstance(recover(opened).repairs["t"], Interrupt)
+    assert opened.journal.attempt("t.a1.00000000").decision is Decision.ASK
 
 
 @pytest.mark.parametrize("state", [AttemptState.STARTING, AttemptState.CLAIMED])
