@@ -310,19 +310,20 @@ def run_act(root: str, act: Act, files: Files | None = None) -> Run:
 def run_acts(root: str, acts: Sequence[Act], make: Callable[[int], FaultyFiles]) -> tuple[Run, int]:
     """The acts one after the other until one of them crashes; all as one run, and how many were done.
 
-    `make(done)` gives each act its files, where `done` operations have been counted before.
+    `make(done)` gives each act its files, where `done` operations have been counted before. Who reads of an error does it again.
     """
     operations: list[Operation] = []
     struck: Operation | None = None
     done = 0
-    for act in acts:
+    while done < len(acts):
+        act = acts[done]
         files = make(len(operations))
         run = run_daemon(root, files) if act is work else run_act(root, act, files)
         operations += [replace(one, number=len(operations) + one.number) for one in run.operations]
         struck = struck or run.struck
         if run.code is None:
             break
-        done += 1
+        done += run.code == 0 or act is work
     return replace(run, operations=tuple(operations), struck=struck), done
 
 
