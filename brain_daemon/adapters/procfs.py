@@ -6,8 +6,10 @@ a process may end between any two reads. `pstable` answers the same questions el
 
 import os
 import re
+import threading
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _ENVIRONMENT_READ_BYTES = 64 * 1024
@@ -91,12 +93,16 @@ def children(pid: int) -> list[int] | None:
         return []
     found: list[int] = []
     for thread in threads:
-        path = f"/proc/{pid}/task/{thread}/children"
-        text = _read(path)
-        if not text and not os.path.exists(path) and os.path.exists(f"/proc/{pid}/task/{thread}"):
+        text = _read(f"/proc/{pid}/task/{thread}/children")
+        if not text and not _tells_children():
             return None
         found += map(int, text.split())
     return found
+
+
+@lru_cache(maxsize=1)
+def _tells_children() -> bool:
+    return os.path.exists(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
 
 
 def tag(pid: int, name: str, *, settle: bool = False) -> str | None:

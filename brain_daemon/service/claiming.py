@@ -8,7 +8,6 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
@@ -124,11 +123,15 @@ class Claimer:
         return spec, min(max(claimed_at, pending.seen_at), time.time()), tuple(notes)
 
     def _attempt(self, pending: PendingTask, task: TaskSpec | Rejection, spec: bytes, claimed_at: float) -> Attempt:
-        return replace(
-            claimed(self._brain.journal, pending, task, spec, "daemon"),
+        return claimed(
+            self._brain.journal,
+            pending,
+            task,
+            spec,
+            "daemon",
             state=AttemptState.STARTING,
-            claimed_at=claimed_at,
             mode=task.mode if isinstance(task, TaskSpec) else Mode.DAEMON,
+            claimed_at=claimed_at,
         )
 
     def _fail(self, fail: Fail) -> Closed | None:

@@ -404,6 +404,8 @@ class Intake:
 
     @staticmethod
     def _name(pending: PendingTask, task_id: str) -> None:
+        if pending.id == task_id:
+            return
         if pending.task is not None:
             pending.task = replace(pending.task, id=task_id)
         elif pending.fault is not None:

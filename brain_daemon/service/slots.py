@@ -85,6 +85,8 @@ class MemoryRoom:
 
     def shut(self, spec: InterfaceSpec) -> Shut | None:
         """Why one more of it does not fit now."""
+        if not self._running:
+            return None  # one is always let in, so nothing need be measured
         if self._free_bytes is None:
             self._free_bytes = psutil.virtual_memory().available - self._warming_bytes(time.time())
         need = self._need_bytes(spec)

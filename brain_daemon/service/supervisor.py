@@ -263,10 +263,15 @@ class Supervisor:
                 self._recorder.hurry()
             if self._is_over():
                 return
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._patience())
-            except TimeoutError:
-                continue
+            await self._sleep(self._patience())
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until woken, at most so long. `asyncio.wait_for` takes a task of its own and three turns of the loop for the same."""
+        timer = self._loop_.call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -377,6 +382,7 @@ class Supervisor:
             found += 1
         self._scan_now = found >= _SCANNED_A_TICK
         self._requests_due = self._asker.due = True
+        self._workflows.look_again()
         self._take_answers()
         self._gate.begin()
         if self._gate.withdraw_settled():
@@ -551,6 +557,7 @@ class Supervisor:
     def _look_again(self) -> None:
         """Somebody else has changed files or the journal."""
         self._intake.look_again()
+        self._workflows.look_again()
         for key in self._parking.look():
             self._left_active(key)
         self._roster.look_soon()

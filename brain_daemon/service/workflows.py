@@ -87,6 +87,7 @@ class Workflows:
         self._runs: dict[str, _Run] = {}
         self._closing = [record for record in all_kept(brain.layout) if not record.closed]
         self._closing_due = 0.0
+        self._has_met = False
         self._told: set[str] = set()
         forget_old(brain.layout, brain.files)
 
@@ -159,8 +160,11 @@ class Workflows:
         """Whether `advance` may find something to do: a run nobody has looked at, a task of one that has ended, a run that was ended."""
         if self._closing and time.monotonic() >= self._closing_due:
             return True
+        if self._has_met and not self._runs:
+            return False
         if self._held().keys() != {run.root.attempt_id for run in self._runs.values()}:
             return True
+        self._has_met = True
         return any(run.seen is None or run.seen != self._standing(run) for run in self._runs.values())
 
     @property
@@ -170,6 +174,10 @@ class Workflows:
             return True
         ending = {one.rsplit(".", 2)[0] for one in self._brain.journal.ids_in(AttemptState.ENDED, _MOST_RUNS)}
         return bool(ending) and any(not ending.isdisjoint(run.progress.under_way) for run in self._runs.values())
+
+    def look_again(self) -> None:
+        """Somebody else may have written to the journal: whose runs there are is asked anew."""
+        self._has_met = False
 
     def advance(self) -> tuple[str, ...]:
         """Go on with every run as far as it goes now; the names of files that are new in pending/."""

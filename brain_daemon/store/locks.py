@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from filelock import FileLock, Timeout
 
@@ -37,8 +38,10 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {since}"
 
 
-def _lock(layout: Layout, name: str) -> FileLock:
-    return FileLock(os.path.join(layout.state, name), thread_local=False)
+@lru_cache(maxsize=16)
+def _short_lock(path: str) -> FileLock:
+    """Made once, which takes longer than taking it. Each thread has a hold of its own, so that threads exclude each other too."""
+    return FileLock(path)
 
 
 class BrainLock:
@@ -47,7 +50,7 @@ class BrainLock:
     def __init__(self, layout: Layout, files: Files) -> None:
         self._layout = layout
         self._files = files
-        self._lock = _lock(layout, "brain.lock")
+        self._lock = FileLock(os.path.join(layout.state, "brain.lock"), thread_local=False)
 
     def acquire(self) -> None:
         """Take it or raise Occupied naming the first daemon."""
@@ -111,7 +114,7 @@ def recording(layout: Layout, timeout_seconds: float = 120.0) -> Iterator[None]:
 
 
 def _held(layout: Layout, name: str, timeout_seconds: float, doing: str) -> Iterator[None]:
-    lock = _lock(layout, name)
+    lock = _short_lock(os.path.join(layout.state, name))
     try:
         lock.acquire(timeout=timeout_seconds, poll_interval=0.002)
     except Timeout:
