@@ -100,6 +100,14 @@ def children(pid: int) -> list[int] | None:
     return found
 
 
+def given() -> list[int]:
+    """The children of this process among which its orphans are: the kernel gives them to the first thread that lives (exit.c,
+    `find_alive_thread`), which is the main one. What other threads have started themselves is not looked at.
+    """
+    pid = os.getpid()
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
 @lru_cache(maxsize=1)
 def _tells_children() -> bool:
     return os.path.exists(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")

@@ -245,7 +245,7 @@ class Family:
 
     def _adopted(self) -> list[Living]:
         """Those of our own children that are orphans of this attempt."""
-        orphans = _identified(set(table.children(os.getpid()) or ()) - _leaders, zombies=True)
+        orphans = _identified(set(table.given()) - _leaders, zombies=True)
         for stranger in _strangers.keys() - set(orphans):
             del _strangers[stranger]
         return [orphan for orphan in orphans if not self._buried(orphan) and self._is_ours(orphan, settle=True)]

@@ -31,6 +31,7 @@ _FLAGS = tuple(
         "gc.auto=0",
         "maintenance.auto=false",
         "fastimport.unpackLimit=1",
+        "pack.compression=1",  # a third less of the time of a fast-import for packs that are a fiftieth larger
         "log.showSignature=false",
     )
     for part in ("-c", setting)

@@ -516,18 +516,18 @@ async def test_a_parent_that_ends_right_after_the_list_was_read_does_not_hide_it
     between = f"setsid sleep 600 & echo $! > {mark}.new; mv {mark}.new {mark}; exec sleep 600"
     running = start(shell(tmp_path, f"sh -c {shlex.quote(between)} & echo $!; exit 0"))
     await until(lambda: pid_in(mark) and survivors.identify(running.pid).zombie)
-    listed, parent = procfs.children, pid_in(tmp_path / "stdout")
+    listed, parent = procfs.given, pid_in(tmp_path / "stdout")
 
-    def list_then_death(pid: int) -> list[int]:
-        found = listed(pid)
-        if pid == os.getpid() and lives(parent):
+    def list_then_death() -> list[int]:
+        found = listed()
+        if lives(parent):
             os.kill(parent, signal.SIGKILL)
             while lives(parent):
                 pass
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(procfs, "children", list_then_death)
+        patched.setattr(procfs, "given", list_then_death)
         patched.setattr(survivors, "lock_held", lambda _path: False)
         found = running._family.alive(leader_ended=True)
     assert [living.pid for living in found.processes] == [pid_in(mark)]
