@@ -1,6 +1,7 @@
 """Where workers hand in what must be durable: starts and ends of attempts, written in one transaction for all that wait.
 
-While one transaction is being written the next ones gather, so a single start costs one sync and a hundred share one.
+While one transaction is being written the next ones gather, so a single start costs one sync and a hundred share one. Ends that
+have gathered wait a moment for the starts that take their slots: one sync for both.
 """
 
 import asyncio
@@ -14,13 +15,17 @@ from brain_daemon.store.journal import Journal
 
 _LOG = logging.getLogger("brain_daemon")
 _GATHER_SECONDS = 0.002
+_JOIN_SECONDS = 0.005
 _AGAIN_SECONDS = 2.0
 
 OnEnd = Callable[[Attempt, TaskSpec | None], None]
 
 
 class Desk:
-    """One journal connection, used from the event loop's thread only. `on_end` hears of each outcome once it is durable."""
+    """One journal connection, used from the event loop's thread only. `on_end` hears of each outcome once it is durable.
+
+    `next_starts` is asked, when ends have gathered, for the starts that take their slots; whether any are about to come.
+    """
 
     def __init__(self, journal: Journal, on_end: OnEnd) -> None:
         self._journal = journal
@@ -33,6 +38,7 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.Handle | None = None
         self._written: asyncio.Future[None] | None = None
+        self.next_starts: Callable[[], bool] = lambda: False
 
     async def start(self, attempts: Sequence[Attempt]) -> None:
         """Returns when the starts are durable."""
@@ -70,16 +76,22 @@ class Desk:
         self._closed.append((attempt, task))
         await self._next_writing()
 
-    async def _next_writing(self, patience_seconds: float = 0.0) -> None:
-        """Wait for the next transaction: at once for a start, a little later for an end, which others may join."""
+    async def _next_writing(self, patience_seconds: float | None = None) -> None:
+        """Wait for the next transaction: at once for a start (None), a little later for an end, which others may join."""
         loop = asyncio.get_running_loop()
         if self._written is None:
             self._written = loop.create_future()
-        if patience_seconds and not self._timer:
-            self._timer = loop.call_later(patience_seconds, self._write)
-        elif not patience_seconds and not self._soon:
+        if patience_seconds is not None and not self._timer:
+            self._timer = loop.call_later(patience_seconds, self._gathered)
+        elif patience_seconds is None and not self._soon:
             self._soon = loop.call_soon(self._write)
         await asyncio.shield(self._written)
+
+    def _gathered(self) -> None:
+        if self.next_starts():
+            self._timer = asyncio.get_running_loop().call_later(_JOIN_SECONDS, self._write)
+        else:
+            self._write()
 
     def _write(self) -> None:
         """One transaction for everything handed in since the last one."""

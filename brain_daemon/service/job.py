@@ -14,7 +14,7 @@ from brain_daemon.policy.routing import Choice, Ranked
 class Job:
     """A claimed task under way. `ranked` is where it runs now; `cancel` ends it, `stopping` says the daemon itself ends.
 
-    A `quick` one has no slot. `decided` is the interface admission had chosen. `history` holds the ended attempts of this task that count, oldest first;
+    A `quick` one has no slot. One that is `leaving` has done its work and needs its slot no more; its end is not durable yet. `decided` is the interface admission had chosen. `history` holds the ended attempts of this task that count, oldest first;
     `resume` is how the present one goes on from them.
     `call` is the present attempt's call as far as the journal has it: all but the prompt.
     `estimate` says what a long prompt may cost there, empty for a short one.
@@ -28,6 +28,7 @@ class Job:
     attempt: Attempt
     decided: str = ""
     quick: bool = False
+    leaving: bool = False
     estimate: str = ""
     notes: tuple[str, ...] = ()
     cancel: Cancel = field(default_factory=Cancel)

@@ -75,13 +75,13 @@ class Jobs:
         self.crash: Exception | None = None
 
     def by_interface(self) -> Counter[str]:
-        """How many run on each interface."""
-        return Counter(job.ranked.name for job in self.running.values())
+        """How many run on each interface; those that are leaving have left their slots."""
+        return Counter(job.ranked.name for job in self.running.values() if not job.leaving)
 
-    @property
-    def quick(self) -> int:
-        """How many have no slot."""
-        return sum(job.quick for job in self.running.values())
+    def slots(self) -> tuple[int, int]:
+        """How many have a slot, and how many quick ones have none."""
+        at_work = [job.quick for job in self.running.values() if not job.leaving]
+        return len(at_work) - sum(at_work), sum(at_work)
 
     def start(self, picks: Sequence[Go | Fail]) -> None:
         """Claim what was picked and set it going."""

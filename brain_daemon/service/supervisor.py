@@ -149,6 +149,7 @@ class Supervisor:
             InvokeKind.HUMAN: HumanAdapter(),
         }
         self._desk = Desk(brain.journal, self._on_end)
+        self._desk.next_starts = self._start_the_next
         self._memory = MemoryKeeper(brain, lambda: self._jobs.running, self._recorder.keep, redactor.text)
         prompter = Prompter(brain, self._memory.pool)
         self._spawner = Spawner(brain, self._intake, self._specs, self._on_spawned)
@@ -445,9 +446,10 @@ class Supervisor:
     # starting
 
     def _start_what_may(self) -> None:
-        quick = self._jobs.quick
-        free = self._brain.config.parallel - len(self._jobs.running) + quick
-        picks = self._dispatch.pick(free, self._jobs.by_interface(), _QUICK_TOGETHER - quick)
+        taken, quick = self._jobs.slots()
+        picks = self._dispatch.pick(
+            self._brain.config.parallel - taken, self._jobs.by_interface(), _QUICK_TOGETHER - quick
+        )
         if self._brain.config.on_no_interface == "fail":
             self._fail_those_nobody_can_do()
         self._asker.about_held()
@@ -456,6 +458,13 @@ class Supervisor:
         self._board.notice("budgets", *self._gate.warnings())
         if picks:
             self._jobs.start(picks)
+
+    def _start_the_next(self) -> bool:
+        """Outcomes are about to be written, and their slots are free already."""
+        if not len(self._dispatch) or not self._may_start():
+            return False
+        self._wake.set()
+        return True
 
     def _advance_workflows(self) -> None:
         """Runs go on whenever one of their tasks has ended, also while nothing new may start."""

@@ -156,6 +156,8 @@ class Worker:
         job.history.append(job.attempt)
         if _again_here(step):
             self._gate.tried_again(job.attempt.attempt_id)
+        # Not after a failure: what that says of the interface comes before the next start there.
+        job.leaving = isinstance(step, Finish) and step.status is Status.COMPLETED
         await self._desk.end(job.attempt, job.task)
         return step
 

@@ -76,6 +76,27 @@ async def test_a_start_does_not_wait_for_ends_to_gather(journal, files):
     assert files.count == 2
 
 
+async def test_ends_are_written_with_the_starts_that_take_their_slots(journal, files):
+    """Where work waits, one sync is enough for both; where its starts do not come, the ends are written all the same."""
+    desk, loop = Desk(journal, lambda *_: None), asyncio.get_running_loop()
+    coming: list[asyncio.Task[None]] = []
+
+    def start_the_next() -> bool:
+        coming.append(loop.create_task(desk.start([attempt(2)])))
+        return True
+
+    await desk.start([attempt(1)])
+    desk.next_starts = start_the_next
+    await desk.end(ended(attempt(1)), None)
+    await asyncio.gather(*coming)
+    assert journal.attempt("t2.a1.00000000").state is AttemptState.STARTING
+    assert files.count == 2
+    desk.next_starts = lambda: True
+    await desk.end(ended(attempt(2)), None)
+    assert journal.attempt("t2.a1.00000000").state is AttemptState.ENDED
+    assert files.count == 3
+
+
 async def test_an_end_without_a_start_is_told_when_it_is_durable(journal):
     """A malformed file, say."""
     told: list[Attempt] = []
