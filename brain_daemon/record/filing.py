@@ -309,8 +309,8 @@ class Filing:
             found = _read(path)
             if found == data or _is_of(attempt, found):
                 return path, found
-            # What a power cut leaves of a file of ours: its beginning, or zeros.
-            if not data.startswith(found) and found.strip(b"\0"):
+            # What a power cut leaves of a file of ours: its beginning, zeros, or the one and then the other.
+            if not data.startswith(found.rstrip(b"\0")):
                 path = os.path.join(os.path.dirname(path), f"{attempt.attempt_id}.md")
             self._files.put(path, data, sync=sync)
         return path, data

@@ -197,6 +197,18 @@ def test_another_file_of_that_name_is_never_overwritten(brain, opened):
     assert opened.journal.ended_task("t").path == "brain/tasks/completed/t.a1.00000001.md"
 
 
+@pytest.mark.parametrize("left", [b"", b"---\n", bytes(700), b"---\n" + bytes(500)])
+def test_what_a_power_cut_left_of_a_file_of_ours_is_written_anew(brain, opened, left):
+    """Its name may be on the disk before what it says: then its beginning is there, or zeros, or the one and then the other."""
+    end(opened, brain, done(attempt()))
+    (brain.completed / "t.md").write_bytes(left)
+    with recorder_of(opened) as made:
+        made.record()
+    assert [path.name for path in brain.completed.glob("*.md")] == ["t.md"]
+    assert document.restore((brain.completed / "t.md").read_bytes()) == SPEC
+    assert brain.dirty() == ""
+
+
 def test_a_long_text_goes_into_a_file_beside(brain):
     """The recorded file says how long it was."""
     with contextlib.closing(brain.open(result_size="1KiB")) as opened:
