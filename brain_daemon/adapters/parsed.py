@@ -58,6 +58,16 @@ class ParsedFiles(Generic[_Parsed]):
                 self._files.put(self._path, pickle.dumps((_code(), seen), pickle.HIGHEST_PROTOCOL), sync=False)
 
 
+def interfaces_path(state: str) -> str:
+    """Where a state folder keeps what interface files were read as."""
+    return os.path.join(state, "interfaces.parsed")
+
+
+def table_path(state: str) -> str:
+    """Where it keeps the routing table's reading."""
+    return os.path.join(state, "routing.parsed")
+
+
 def interfaces(path: str = "", files: Files | None = None) -> ParsedFiles[InterfaceSpec | InterfaceFault]:
     """Those of tools/interfaces/."""
     return ParsedFiles(_interface, path, files)

@@ -20,8 +20,10 @@ import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import tiktoken
+if TYPE_CHECKING:
+    import tiktoken
 
 DATA_NAME = "o200k_base.tiktoken.gz"
 # Published as `expected_hash` in tiktoken_ext/openai_public.py; of the file as it is after unpacking.
@@ -92,7 +94,7 @@ def problem() -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    encoding: tiktoken.Encoding | None = None
+    encoding: "tiktoken.Encoding | None" = None
     problem: str | None = None
 
 
@@ -100,7 +102,7 @@ _loading = threading.Lock()
 _loaded = threading.Event()
 
 
-def _encoding() -> tiktoken.Encoding | None:
+def _encoding() -> "tiktoken.Encoding | None":
     with _loading:
         reading = _read()
     _loaded.set()
@@ -118,8 +120,10 @@ def _read() -> _Reading:
         )
 
 
-def _built(data: bytes) -> tiktoken.Encoding:
+def _built(data: bytes) -> "tiktoken.Encoding":
     """The encoding from the lines `base64-token rank` of its file. Raises ValueError when it is not the one we ship."""
+    import tiktoken  # noqa: PLC0415 - 3 MB that only a count needs
+
     if hashlib.sha256(data).hexdigest() != DATA_SHA256:
         raise ValueError("its SHA-256 is not the published one")
     lines = (line.split() for line in data.splitlines())
@@ -131,6 +135,8 @@ def _built(data: bytes) -> tiktoken.Encoding:
 def _is_ours(model: str | None) -> bool:
     if model is None:
         return False
+    import tiktoken  # noqa: PLC0415 - as above
+
     try:
         return tiktoken.encoding_name_for_model(model) in _OUR_ENCODINGS
     except KeyError:

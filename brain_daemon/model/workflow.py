@@ -23,6 +23,7 @@ ITEM_NAMES = ("item", "index")
 WHEN_ROOTS = ("steps", "params")
 """What `when` sees besides each parameter and each output by its own name."""
 
+MAX_FILE_BYTES = 256 * 1024
 MAX_STEPS = 500
 MAX_ITEMS = 1_000
 MAX_RETRIES = 20

@@ -20,6 +20,7 @@ from brain_daemon.model.form import Form, dotted, fault_of, listed, under
 from brain_daemon.model.frontmatter import ABSENT, LOADER, Bounds, Malformed, load, text_value
 from brain_daemon.model.task_fields import RULES, PlaceholderError
 from brain_daemon.model.workflow import (
+    MAX_FILE_BYTES,
     MAX_RETRIES,
     MAX_STEPS,
     Fault,
@@ -33,7 +34,6 @@ from brain_daemon.model.workflow import (
 )
 from brain_daemon.model.workflow_text import NAME, Template, escaped_where_alone, template
 
-MAX_FILE_BYTES = 256 * 1024
 BOUNDS = Bounds(head_bytes=MAX_FILE_BYTES, depth=12, nodes=20_000)
 
 ON_ERROR_ALLOWED = f"fail, continue, retry N (N up to {MAX_RETRIES}), or fallback and the id of a step"

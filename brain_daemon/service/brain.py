@@ -109,7 +109,7 @@ class Brain:
             approve=self.journal.approve,
             came_by=self.came_by,
             await_checks=await_checks,
-            parsed=parsed.interfaces(os.path.join(self.layout.state, "interfaces.parsed"), self.files),
+            parsed=parsed.interfaces(parsed.interfaces_path(self.layout.state), self.files),
         )
         registry.scan()
         return registry
@@ -156,7 +156,7 @@ class Brain:
         if not data:
             return RoutingTable(), ""
         if self._tables is None:
-            self._tables = parsed.tables(os.path.join(self.layout.state, "routing.parsed"), self.files)
+            self._tables = parsed.tables(parsed.table_path(self.layout.state), self.files)
         found = self._tables.read("routing.md", data)
         self._tables.keep()
         return (found, "") if isinstance(found, RoutingTable) else (RoutingTable(), found.message)

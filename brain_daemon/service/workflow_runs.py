@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brain_daemon.model import document
 from brain_daemon.model.emitter import emit
@@ -24,14 +24,16 @@ from brain_daemon.model.errors import StorageError, UserError
 from brain_daemon.model.ids import MAX_ID_LENGTH, slug
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.model.workflow import Fault, Step, Workflow, resolved_params, task_id
-from brain_daemon.model.workflow_form import MAX_FILE_BYTES, Reading, read_values, read_workflow
+from brain_daemon.model.workflow import MAX_FILE_BYTES, Fault, Step, Workflow, resolved_params, task_id
 from brain_daemon.policy.eligibility import WIDTH
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.files import Files
 from brain_daemon.store.layout import Layout
 from brain_daemon.store.queue import Seen, look
 from brain_daemon.store.reading import read_regular
+
+if TYPE_CHECKING:
+    from brain_daemon.model.workflow_form import Reading
 
 ENDINGS = (".yaml", ".yml", ".json")
 _FENCE = re.compile(r"^(`{3,})\w*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
@@ -54,7 +56,7 @@ class RunRecord:
 
     def workflow(self) -> Workflow:
         """The workflow; UserError where the record is of another release that read it otherwise."""
-        reading = read_values(self.values, self.name)
+        reading = _values_read(self.values, self.name)
         if reading.workflow is None:
             raise UserError(f"the run {self.run} was begun by another release, which read its workflow otherwise.")
         return reading.workflow
@@ -106,13 +108,25 @@ def find_in_brain(layout: Layout, wanted: str) -> str | None:
     return next(found, None)
 
 
-def read_definition(path: str, agents: Collection[str] | None = None) -> tuple[Reading, bytes]:
+def _file_read(name: str, data: bytes, agents: Collection[str] | None) -> "Reading":
+    from brain_daemon.model.workflow_form import read_workflow  # noqa: PLC0415 - pydantic: 9 MB of a daemon without workflows
+
+    return read_workflow(name, data, agents)
+
+
+def _values_read(values: Mapping[str, Any], name: str, agents: Collection[str] | None = None) -> "Reading":
+    from brain_daemon.model.workflow_form import read_values  # noqa: PLC0415 - as above
+
+    return read_values(values, name, agents)
+
+
+def read_definition(path: str, agents: Collection[str] | None = None) -> "tuple[Reading, bytes]":
     """What the file says, and its bytes. UserError where it cannot be read."""
     try:
         data = read_regular(path, MAX_FILE_BYTES + 1)
     except StorageError as error:
         raise UserError(f"reading the workflow {path}: {error}") from None
-    return read_workflow(os.path.basename(path), data or b"", agents), data or b""
+    return _file_read(os.path.basename(path), data or b"", agents), data or b""
 
 
 # what is kept of a run
@@ -171,7 +185,7 @@ def asked_by(layout: Layout, task: TaskSpec, agents: Collection[str] | None) -> 
         return _from_file(layout, task, wanted, given, agents)
     assert wanted is not None
     if "steps" in wanted:
-        reading = read_values({"workflow": wanted}, task.id, agents)
+        reading = _values_read({"workflow": wanted}, task.id, agents)
         return _record(task, reading, given, source=task.name, sha256=task.sha256)
     given |= _given(wanted.get("params"))
     if "sha256" in wanted:
@@ -215,7 +229,7 @@ def _from_text(
     if data is None:
         message = "the copy of the workflow in the text is not the one whose sha256 it names: run the file anew"
         return Refusal(source=task.name, faults=(Fault(place="workflow.sha256", message=message),))
-    record = _record(task, read_workflow(source, data, agents), given, source=source, sha256=str(wanted["sha256"]))
+    record = _record(task, _file_read(source, data, agents), given, source=source, sha256=str(wanted["sha256"]))
     if isinstance(record, Refusal):
         return record
     continues, keeps = wanted.get("continues"), wanted.get("keeps", [])
@@ -223,7 +237,7 @@ def _from_text(
 
 
 def _record(
-    task: TaskSpec, reading: Reading, given: Mapping[str, str], *, source: str, sha256: str
+    task: TaskSpec, reading: "Reading", given: Mapping[str, str], *, source: str, sha256: str
 ) -> RunRecord | Refusal:
     if reading.workflow is None:
         return Refusal(source=source, faults=reading.faults)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_daemon.model.workflow import Then, changed_steps, names_used, resolved_params, task_id
-from brain_daemon.model.workflow_form import MAX_FILE_BYTES, Reading, lines_of, read_values, read_workflow
+from brain_daemon.model.workflow import MAX_FILE_BYTES, Then, changed_steps, names_used, resolved_params, task_id
+from brain_daemon.model.workflow_form import Reading, lines_of, read_values, read_workflow
 from brain_daemon.model.workflow_text import escaped, items_of, looked_up, template
 
 AGENTS = {"echo", "claude_code", "haiku_general"}

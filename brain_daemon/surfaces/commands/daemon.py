@@ -10,7 +10,6 @@ from contextlib import closing, nullcontext
 from typing import Any, TextIO
 
 import click
-from rich.console import Console
 
 from brain_daemon.adapters.registry import Entry, Registry
 from brain_daemon.model.cleaning import clean_line
@@ -207,6 +206,8 @@ def _progress(text: str) -> Any:
     """A sign of life on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         return nullcontext()
+    from rich.console import Console  # noqa: PLC0415 - 80 ms and 2 MB that only a terminal needs
+
     return Console(stderr=True).status(text)
 
 
