@@ -22,6 +22,7 @@ from brain_daemon.model.task import Rejection, TaskSpec
 from brain_daemon.policy.arrivals import Accept, Arrival, Decline, EndedTask, arrive
 from brain_daemon.policy.circles import Circles
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.ended import EndedStatuses
 from brain_daemon.service.remembering import open_pool
 from brain_daemon.store.layout import is_task_name
 from brain_daemon.store.queue import Gone, Seen, Signature, Unreadable, look, names, peek
@@ -105,7 +106,7 @@ class Intake:
         self._unfit: set[str] = set()
         self._unsettled: dict[str, tuple[float, Signature | None]] = {}
         self._first_seen: dict[int, float] = {}
-        self.ended: dict[str, str] = brain.journal.ended_statuses()
+        self.ended = EndedStatuses(brain.journal, {})
         self.active: dict[str, str] = {}
         self.running: Container[str] = ()
         self._names_of: dict[str, str] = {}
@@ -213,7 +214,7 @@ class Intake:
         """Somebody else has changed the journal: what has ended and what is released is read anew, and nothing stays declined."""
         journal = self._brain.journal
         ending = {one.task_id.casefold(): one.status.value for one in journal.open_attempts() if one.status is not None}
-        self.ended = {**journal.ended_statuses(), **ending}
+        self.ended = EndedStatuses(journal, ending)
         self.released = journal.approvals()
         self.declined.clear()
         self._unfit.clear()

@@ -1,11 +1,12 @@
 """What the ledger teaches, kept up with while attempts end: the history that routing asks.
 
 New rows are added to the sums as they come; everything is counted anew when a person has rated something, the index was
-rebuilt, or routing.md calls types by other names. Only the newest `MOST_ROWS` rows count.
+rebuilt, or routing.md calls types by other names. Only the newest `MOST_ROWS` rows count, and up to as many more that come after.
 
 Failures: what cannot be read teaches nothing, and is looked at again.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from brain_daemon.policy.evidence import NO_HISTORY, History, Judge, Tally, Verd
 from brain_daemon.policy.learning import Learn, Lesson, lessons
 from brain_daemon.record import ratings
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.counted import Counted, keep_sums, kept_sums
 from brain_daemon.store.queue import sign
 from brain_daemon.store.reading import read_regular
 
@@ -45,9 +47,10 @@ class Past:
         self.history: History = NO_HISTORY
         self._counted: dict[tuple[str, str, int], Tally] = {}
         self._newest_day = 0
-        self._read = 0
+        self._since = self._read = 0
         self._last: str | None = None
-        self._made_of: tuple[object, ...] | None = None
+        self._made_of: str | None = None
+        self._kept_to = -1
         self._words: Mapping[str, Verdict] = {}
         self._due = 0.0
 
@@ -74,19 +77,54 @@ class Past:
         self._due = time.monotonic() + LOOK_SECONDS
         journal = self._brain.journal
         newest = journal.newest_outcome()
-        made_of = (table.aliases, _signatures(self._ratings()))
-        if made_of != self._made_of or journal.outcome_at(self._read) != self._last:
+        made_of = hashlib.sha256(repr((table.aliases, _signatures(self._ratings()))).encode()).hexdigest()
+        is_first = self._made_of is None
+        if is_first:
+            self._take_up(made_of)
+        if (
+            made_of != self._made_of
+            or journal.outcome_at(self._read) != self._last
+            or newest - self._since > 2 * MOST_ROWS
+        ):
             self._begin_anew(newest, made_of)
-        elif newest == self._read:
+        elif newest == self._read and not is_first:
             return False
         self._add(newest, table)
         self.history = faded(self._counted, self._newest_day)
         return True
 
-    def _begin_anew(self, newest: int, made_of: tuple[object, ...]) -> None:
+    def keep(self) -> None:
+        """Leave the sums for the next start, if there are new ones."""
+        if self._made_of is None or self._kept_to == self._read:
+            return
+        counted = Counted(
+            made_of=self._made_of,
+            since=self._since,
+            read=self._read,
+            last=self._last,
+            newest_day=self._newest_day,
+            sums=self._counted,
+        )
+        keep_sums(self._brain.layout.state, counted, self._brain.files)
+        self._kept_to = self._read
+
+    def _take_up(self, made_of: str) -> None:
+        """The sums that were left, if they still are those of the ledger's first part."""
+        before = kept_sums(self._brain.layout.state)
+        if before is None or before.made_of != made_of:
+            return
+        self._counted, self._newest_day = dict(before.sums), before.newest_day
+        self._since, self._read, self._last = before.since, before.read, before.last
+        self._kept_to = before.read
+        self._know(made_of)
+
+    def _begin_anew(self, newest: int, made_of: str) -> None:
         self._counted, self._newest_day = {}, 0
-        self._read = max(0, newest - MOST_ROWS)
-        self._last = None
+        self._since = self._read = max(0, newest - MOST_ROWS)
+        self._last, self._kept_to = None, -1
+        self._know(made_of)
+
+    def _know(self, made_of: str) -> None:
         self._made_of = made_of
         self._words = words_of(verdicts(self._ratings()))
 

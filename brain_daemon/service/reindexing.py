@@ -78,10 +78,15 @@ def recorded_paths(layout: Layout) -> Iterator[tuple[str, str]]:
     for status in _STATUSES:
         top = layout.ended(status)
         for folder, folders, names in os.walk(top):
-            folders[:] = sorted(n for n in folders if not n.endswith(".files") and (folder != top or n == _ARCHIVE))
+            folders[:] = sorted(name for name in folders if may_hold_tasks(top, folder, name))
             for name in sorted(names):
                 if is_task_name(name):
                     yield status, os.path.join(folder, name)
+
+
+def may_hold_tasks(top: str, folder: str, name: str) -> bool:
+    """Whether recorded tasks may be in the folder `name` of `folder`, which is completed/ or failed/ (`top`) or below it."""
+    return not name.endswith(".files") and (folder != top or name == _ARCHIVE)
 
 
 def read_recorded(layout: Layout, status: str, path: str) -> Recorded:

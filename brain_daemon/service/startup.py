@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from brain_daemon.adapters import survivors
@@ -27,14 +27,17 @@ from brain_daemon.policy.resuming import is_parked, is_waiting
 from brain_daemon.policy.retry import Again, Ask, Step, after, is_blameless
 from brain_daemon.service import delivery, inquiries
 from brain_daemon.service.brain import Brain
+from brain_daemon.service.ended import EndedStatuses
 from brain_daemon.service.ending import decided
 from brain_daemon.service.intake import original_of
-from brain_daemon.service.reindexing import ledger_rows, recorded_paths
+from brain_daemon.service.recorded_folders import RecordedFolders
+from brain_daemon.service.reindexing import ledger_rows
 from brain_daemon.store.journal import TaskRecord
 from brain_daemon.store.locks import claims
 from brain_daemon.store.queue import Queue, Seen, look, names
 
 _HELD = frozenset({AttemptState.CLAIMED, AttemptState.STARTING, AttemptState.ENDED})
+_ASKED_ONE_BY_ONE = 1_000
 _LOG = logging.getLogger("brain_daemon")
 _UNKNOWN_TOKEN = "00000000"  # noqa: S105 - the random part of an attempt's id, and here there was none
 
@@ -91,7 +94,7 @@ class Recovery:
             if one.state in _HELD and one.decision is not Decision.AGAIN:
                 self._take_again(one)
         active = {task_id.casefold(): task_id for task_id in self._queue.active_ids()}
-        pending = self._pending_names() if active else {}
+        pending = self._pending_names(active.values()) if active else {}
         repairs: dict[str, Repair] = {}
         orphans: list[Orphan] = []
         for key in {**active, **newest}:
@@ -116,15 +119,19 @@ class Recovery:
 
     def remember_recorded(self) -> None:
         """Tasks that ended on another machine or before this journal: their files are the record."""
-        known = self._brain.journal.ended_statuses()
-        fresh = []
-        for status, path in recorded_paths(self._brain.layout):
-            task_id = os.path.basename(path).removesuffix(".md")
-            if task_id.casefold() not in known:
-                fresh.append(TaskRecord(task_id=task_id, status=status, path=self._brain.layout.relative(path)))
+        journal, layout = self._brain.journal, self._brain.layout
+        folders = RecordedFolders(layout, journal)
+        found = {os.path.basename(path).removesuffix(".md"): (status, path) for status, path in folders.paths()}
+        known = journal.ended_statuses() if len(found) > _ASKED_ONE_BY_ONE else EndedStatuses(journal, {})
+        fresh = [
+            TaskRecord(task_id=task_id, status=status, path=layout.relative(path))
+            for task_id, (status, path) in found.items()
+            if task_id.casefold() not in known
+        ]
         if fresh:
-            self._brain.journal.remember_ended(fresh)
+            journal.remember_ended(fresh)
             self._remember_rows()
+        folders.keep()
 
     def _remember_rows(self) -> None:
         """A clone, or a journal begun anew: what was spent stands in the ledger's text, and budgets and history ask the index."""
@@ -136,10 +143,14 @@ class Recovery:
         except Damaged as error:
             _LOG.error("the ledger is not in the index", extra={"action": "start", "error": str(error)})
 
-    def _pending_names(self) -> dict[str, list[str]]:
-        """sha256 -> the names in pending/ with these bytes."""
+    def _pending_names(self, active: Iterable[str]) -> dict[str, list[str]]:
+        """sha256 -> the names in pending/ with these bytes, of files that are as large as one of the `active` tasks."""
+        sizes = {status.st_size for one in active if (status := _status(self._queue.active_path(one))) is not None}
         found: dict[str, list[str]] = {}
         for name in names(self._brain.layout.pending):
+            status = _status(os.path.join(self._brain.layout.pending, name))
+            if status is None or status.st_size not in sizes:
+                continue
             seen = look(self._brain.layout.pending, name, self._brain.config.task_bytes)
             if isinstance(seen, Seen) and seen.data is not None:
                 found.setdefault(hashlib.sha256(seen.data).hexdigest(), []).append(name)

@@ -64,7 +64,7 @@ from brain_daemon.store.watch import Hint
 
 _LOG = logging.getLogger("brain_daemon")
 _HINTS_A_TICK = 400
-_SCANNED_A_TICK = 2_000
+_SCANNED_A_TICK = 1_000
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
 # Calls of quick tools that are claimed and started in one durable write.
@@ -134,7 +134,8 @@ class Supervisor:
         self._gate = Gate(brain, self._specs, self._roster.find)
         self._gate.open()
         self._roster.vouched = self._on_vouched
-        self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, Past(brain))
+        self._past = Past(brain)
+        self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, self._past)
         self._recorder = recorder_for(
             brain, registry, lambda: self._state.value, self._forked, self._wake_soon, self._on_recorded
         )
@@ -236,6 +237,7 @@ class Supervisor:
                 adapter.close()
         self._board.notice("budgets", *self._gate.warnings())
         self._gate.close()
+        self._past.keep()
         try:
             self._set_state(State.STOPPED)
             self._board.write(self._state.value, self._jobs.running)
@@ -411,6 +413,7 @@ class Supervisor:
 
     async def _prune(self) -> None:
         self._gate.keep_house()
+        self._past.keep()
         self._spawner.keep_house()
         self._brain.rest()
         await asyncio.to_thread(prune, self._brain)

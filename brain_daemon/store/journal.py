@@ -386,6 +386,11 @@ class Journal:
         rows = self._connection.execute("select task_id, status from tasks")
         return {task_id.casefold(): status for task_id, status in rows}
 
+    def ended_status(self, task_id: str) -> str | None:
+        """Completed or failed; None for a task that has not ended."""
+        row = self._connection.execute("select status from tasks where task_id = ?", (task_id,)).fetchone()
+        return None if row is None else str(row[0])
+
     def ended_task(self, task_id: str) -> TaskRecord | None:
         row = self._connection.execute(
             "select task_id, status, reason, sha256, path, finished_at from tasks where task_id = ?", (task_id,)

@@ -102,6 +102,49 @@ def test_an_index_that_was_built_anew_is_counted_anew(opened):
     assert past.history.on("code", "left").judged == 9
 
 
+def test_the_sums_outlive_a_daemon(opened, monkeypatch):
+    """The next one reads the rows that are new, and comes to the same history as one that counts all of them."""
+    read: list[tuple[int, int]] = []
+    rows_between = opened.journal.outcomes_between
+    monkeypatch.setattr(
+        opened.journal, "outcomes_between", lambda after, last: read.append((after, last)) or rows_between(after, last)
+    )
+    add(opened, *(row(n, "left", good=n % 3 != 0, day=10 + n) for n in range(8)))
+    before = Past(opened)
+    before.look(TABLE, now=True)
+    before.keep()
+    add(opened, row(8, "right", day=20))
+    after = Past(opened)
+    assert after.look(TABLE, now=True)
+    assert read == [(0, 8), (8, 9)]
+    opened.files.remove(os.path.join(opened.layout.state, "history.counted"))
+    anew = Past(opened)
+    anew.look(TABLE, now=True)
+    assert after.history == anew.history
+    assert not after.look(TABLE, now=True)
+
+
+@pytest.mark.parametrize("spoiled", [b"", b"{}", b"[1]", b"null", b"\xff", b'{"sums": [[1]]}'])
+def test_sums_that_cannot_be_read_are_counted_anew(opened, spoiled):
+    """They say nothing that the index does not say; so do those of another ledger, or of other names for types."""
+    add(opened, row(1, "left"), row(2, "left"))
+    before = Past(opened)
+    before.look(TABLE, now=True)
+    opened.files.put(os.path.join(opened.layout.state, "history.counted"), spoiled)
+    after = Past(opened)
+    assert after.look(TABLE, now=True)
+    assert after.history == before.history
+    after.keep()
+    named = parse_routing(b"---\naliases: {coding: code}\n---\n")
+    assert isinstance(named, RoutingTable)
+    other = Past(opened)
+    other.look(named, now=True)
+    fresh = Past(opened)
+    opened.files.remove(os.path.join(opened.layout.state, "history.counted"))
+    fresh.look(named, now=True)
+    assert other.history == fresh.history
+
+
 def test_types_of_another_name_are_one_type(opened):
     """And all is counted anew when routing.md calls them otherwise."""
     add(opened, row(1, "left", kind="coding"), row(2, "left"))
