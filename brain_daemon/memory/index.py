@@ -185,9 +185,25 @@ class Index:
         """What tells this index from another that was built in its place."""
         return self.get("epoch") or ""
 
-    def known(self) -> dict[str, tuple[str, str]]:
-        """path -> signature and hash of every file in it."""
-        return {str(path): (str(signature), str(sha)) for path, signature, sha in self._rows(_KNOWN)}
+    def known(self, paths: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """path -> signature and hash of those of these files that are in it."""
+        rows = (self._rows(f"{_KNOWN} where path = ?", (path,)) for path in paths)
+        return {str(path): (str(signature), str(sha)) for found in rows for path, signature, sha in found}
+
+    def known_in(self, folder: str) -> dict[str, tuple[str, str]]:
+        """The same of all files in a folder, without those in the folders below it."""
+        rows = self._rows(
+            f"{_KNOWN} where path > ? and path < ? and instr(substr(path, ?), '/') = 0",
+            (f"{folder}/", f"{folder}0", len(folder) + 2),  # 0 is what follows / in the order of letters
+        )
+        return {str(path): (str(signature), str(sha)) for path, signature, sha in rows}
+
+    def folders(self) -> set[str]:
+        """Where its files are."""
+        # A path without its last name is what is left when all that is no slash is taken off its end.
+        return {
+            str(path)[:-1] for (path,) in self._rows("select distinct rtrim(path, replace(path, '/', '')) from texts")
+        }
 
     def counts(self) -> tuple[int, int, int]:
         """How many files, passages, and passages that have vectors."""

@@ -257,23 +257,44 @@ class Pool:
             return
 
     def _refresh(self, paths: Iterable[str] | None, pause: Callable[[float], object]) -> Refreshed:
+        if paths is not None:
+            found = {path: state_of(self.layout, path) for path in paths if is_known(path)}
+            with self._index() as index:
+                known = index.known(found)
+            there = [Found(path, sign) for path, sign in found.items() if sign]
+            return self._taken_in(there, known, pause)
+        changed: list[str] = []
+        gone: list[str] = []
+        seen: set[str] = set()
+        for folder in self._scanner.scan():
+            seen.add(folder.path)
+            if folder.files is None:
+                continue
+            with self._index() as index:
+                known = index.known_in(folder.path)
+            done = self._taken_in(folder.files, known, pause)
+            changed += done.changed
+            gone += done.gone
+            if not (done.changed or done.gone):
+                self._scanner.settle(folder)
         with self._index() as index:
-            known = index.known()
-        found = self._found_now(paths)
-        asked = known if paths is None else {path: known[path] for path in found if path in known}
-        gone = [path for path in asked if found.get(path) is None]
-        changed = [Found(path, sign) for path, sign in found.items() if sign and asked.get(path, ("", ""))[0] != sign]
-        done = []
+            lost = [path for folder in index.folders() - seen for path in index.known_in(folder)]
+            if lost:
+                index.put([], lost)
+        return Refreshed(changed=tuple(changed), gone=(*gone, *lost))
+
+    def _taken_in(
+        self, there: list[Found], known: dict[str, tuple[str, str]], pause: Callable[[float], object]
+    ) -> Refreshed:
+        """Of the files that the index knows among those asked about (`known`), these are there: bring it to that, by batches."""
+        gone = list(known.keys() - {one.path for one in there})
+        changed = [one for one in there if known.get(one.path, ("", ""))[0] != one.signature]
+        done: list[str] = []
         for start in range(0, max(len(changed), bool(gone)), BATCH):
             began = time.monotonic()
             done += self._put(changed[start : start + BATCH], known, gone if not start else ())
             pause(time.monotonic() - began)
         return Refreshed(changed=tuple(done), gone=tuple(gone))
-
-    def _found_now(self, paths: Iterable[str] | None) -> dict[str, str | None]:
-        if paths is None:
-            return {one.path: one.signature for one in self._scanner.scan()}
-        return {path: state_of(self.layout, path) for path in paths if is_known(path)}
 
     def _put(self, found: list[Found], known: dict[str, tuple[str, str]], gone: Iterable[str]) -> list[str]:
         """Read these files and index those that are others by their bytes; their paths."""

@@ -11,8 +11,10 @@ Failures: what cannot be read is `None` and stops nothing else; a file that vani
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from brain_daemon.model import document
 from brain_daemon.model.cleaning import clean_line
@@ -34,6 +36,7 @@ _BESIDE = re.compile(r"\.(result|error)\.md$")
 _OWN_ANSWER = re.compile(r"^ {1,8}interface: librarian$", re.MULTILINE)
 _TITLE = re.compile(r" {0,3}#{1,6}[ \t]+(?:Task:[ \t]*)?(.*?)[ \t]*#*[ \t]*")
 _MAX_TITLE = 120
+_GRAIN_NS = 2_000_000_000
 _WHOLE_TEXT = "result.md"  # record/filing.py keeps a text under this name that is too long for the task's file
 
 
@@ -71,23 +74,45 @@ class Text:
         return cut(self.path, list(self.lines), self.body_line)
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of the pool, relative: the files in it that the pool knows, None where they are as at an earlier look; its time of
+    change then, and the names of the folders in it."""
+
+    path: str
+    files: list[Found] | None
+    changed_ns: int
+    inner: list[str]
+
+
 class Scanner:
-    """Lists what there is. Folders of ended tasks, whose files are never edited in place, are read again only when they change."""
+    """Lists what there is. Folders of ended tasks, whose files are never edited in place, are listed again only when they change."""
 
     def __init__(self, layout: Layout) -> None:
         self._root = layout.root
-        self._folders: dict[str, tuple[int, list[Found], list[str]]] = {}
+        self._settled: dict[str, Folder] = {}
+        self._unsettled = True
 
-    def scan(self) -> Iterator[Found]:
-        """Every file the pool knows, in no promised order."""
+    def scan(self) -> Iterator[Folder]:
+        """Every folder the pool knows, from the top down."""
         for area in NOTE_AREAS:
-            yield from self._below(area, settled=False)
-        yield from self._below(COMPLETED, settled=True)
+            yield from self._below(area)
+        seen: dict[str, bool] = {}
+        for folder in self._below(COMPLETED):
+            seen[folder.path] = True
+            yield folder
+        self._settled = {path: folder for path, folder in self._settled.items() if path in seen}
+        self._unsettled = len(self._settled) < len(seen)
+
+    def settle(self, folder: Folder) -> None:
+        """The index has all of it. What has changed a moment ago may do so again within the grain of the clock."""
+        if folder.path.startswith(COMPLETED) and time.time_ns() - folder.changed_ns > _GRAIN_NS:
+            self._settled[folder.path] = replace(folder, files=None)
 
     def has_news(self) -> bool:
-        """Whether a folder of ended tasks has changed since it was listed; True before the first time."""
-        known = dict(self._folders)
-        return not known or any(self._changed_ns(folder) != listed[0] for folder, listed in known.items())
+        """Whether a folder of ended tasks has changed since the index had all of it; True before the first time."""
+        known = dict(self._settled)
+        return self._unsettled or any(self._changed_ns(path) != folder.changed_ns for path, folder in known.items())
 
     def _changed_ns(self, folder: str) -> int:
         try:
@@ -95,37 +120,29 @@ class Scanner:
         except OSError:
             return 0
 
-    def _below(self, folder: str, *, settled: bool) -> Iterator[Found]:
-        found, inner = self._entries(folder) if not settled else self._remembered(folder)
-        yield from found
-        for name in inner:
-            yield from self._below(f"{folder}/{name}", settled=settled)
-
-    def _remembered(self, folder: str) -> tuple[list[Found], list[str]]:
-        changed_ns = self._changed_ns(folder)
+    def _below(self, path: str) -> Iterator[Folder]:
+        changed_ns = self._changed_ns(path)
         if not changed_ns:
-            self._folders.pop(folder, None)
-            return [], []
-        known = self._folders.get(folder)
-        if known is None or known[0] != changed_ns:
-            known = (changed_ns, *self._entries(folder))
-            self._folders[folder] = known
-        return known[1], known[2]
+            return
+        folder = self._settled.get(path)
+        if folder is None or folder.changed_ns != changed_ns:
+            folder = Folder(path, *self._entries(path, changed_ns))
+        yield folder
+        for name in folder.inner:
+            yield from self._below(f"{path}/{name}")
 
-    def _entries(self, folder: str) -> tuple[list[Found], list[str]]:
-        """Files and folders; a folder that is not there, or not ours to read, holds nothing for a reader."""
-        files, folders = [], []
-        try:
-            with os.scandir(os.path.join(self._root, folder)) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        if not entry.name.startswith(".") and not _is_files_folder(folder, entry.name):
-                            folders.append(entry.name)
-                    elif is_known(path := f"{folder}/{entry.name}") and entry.is_file(follow_symlinks=False):
-                        files.append(Found(path, _signature(entry.stat(follow_symlinks=False))))
-        except OSError:
-            return files, folders
-        return files, folders
+    def _entries(self, folder: str, changed_ns: int) -> tuple[list[Found], int, list[str]]:
+        """Files and folders; a folder that is not ours to read holds nothing for a reader."""
+        files: list[Found] = []
+        folders: list[str] = []
+        with suppress(OSError), os.scandir(os.path.join(self._root, folder)) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith(".") and not _is_files_folder(folder, entry.name):
+                        folders.append(entry.name)
+                elif is_known(path := f"{folder}/{entry.name}") and entry.is_file(follow_symlinks=False):
+                    files.append(Found(path, _signature(entry.stat(follow_symlinks=False))))
+        return files, changed_ns, folders
 
 
 def is_known(path: str) -> bool:

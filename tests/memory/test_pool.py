@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from brain_daemon.memory.index import Place
 from brain_daemon.memory.notes import Author, Inbox, collect_notes, put_note
-from brain_daemon.memory.pool import Pool, united
+from brain_daemon.memory.pool import Pool, Refreshed, united
 from brain_daemon.memory.vectors import index_path
 from brain_daemon.model.errors import UserError
 from brain_daemon.store.files import Files
@@ -114,6 +115,33 @@ def test_the_index_follows_the_files(brain, pool):
     assert pool.refresh().gone == ("knowledge/b.md",)
     assert pool.search("giraffe") == []
     assert pool.refresh().changed == ()
+
+
+def test_the_index_follows_tasks_that_are_filed_away_and_folders_that_go(brain, pool, complete):
+    """What has moved is found where it is, what is gone is not found, and a folder that stays as it was is not listed again."""
+    complete("task-a", "Bees dance.")
+    complete("task-b", "Bees sleep.", folder="archive/2026/01/02/")
+    brain.write("knowledge/old/hive.md", "# Hive\n\nBees live here.\n")
+    day = brain.completed / "archive/2026/01/02"
+    os.utime(day, (1, 1))
+    pool.refresh()
+    assert pool.has_new_results()
+    os.rename(brain.completed / "task-a.md", day / "task-a.md")
+    shutil.rmtree(brain.root / "knowledge/old")
+    os.utime(day, (2, 2))
+    found = pool.refresh()
+    assert found.changed == ("brain/tasks/completed/archive/2026/01/02/task-a.md",)
+    assert set(found.gone) == {"brain/tasks/completed/task-a.md", "knowledge/old/hive.md"}
+    assert {hit.id for hit in pool.search("bees")} == {"task-a", "task-b"}
+    for folder in (brain.completed, *(day, *day.parents)[:4]):
+        os.utime(folder, (3, 3))
+    assert pool.refresh() == pool.refresh() == Refreshed()
+    assert not pool.has_new_results()
+    listed: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "scandir", lambda path, scan=os.scandir: listed.append(str(path)) or scan(path))
+        pool.refresh()
+    assert not [path for path in listed if "completed" in path]
 
 
 def test_an_answer_is_never_older_than_the_file(brain, pool):
