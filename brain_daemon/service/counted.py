@@ -41,10 +41,17 @@ def kept_sums(state: str) -> Counted | None:
     """What was kept last, by this release; None where there is none."""
     try:
         told = json.loads(read_regular(_path(state), _MAX_BYTES))
-        if told.pop("version") != __version__ or told.pop("fields") != _FIELDS:
+        if told["version"] != __version__ or told["fields"] != _FIELDS:
             return None
-        sums = {(kind, name, int(day)): _tally(values) for kind, name, day, *values in told.pop("sums")}
-        return Counted(**told, sums=sums)
+        sums = {(str(kind), str(name), int(day)): _tally(values) for kind, name, day, *values in told["sums"]}
+        return Counted(
+            made_of=str(told["made_of"]),
+            since=int(told["since"]),
+            read=int(told["read"]),
+            last=told["last"],
+            newest_day=int(told["newest_day"]),
+            sums=sums,
+        )
     except (StorageError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -134,7 +134,7 @@ class Past:
         proofs = {row.attempt_id: proved for routing, row in found if (proved := _proof(routing, row)) is not None}
         count(self._counted, [row for _, row in found], {**proofs, **self._words}, table.type_of)
         days = (date.fromisoformat(row.day).toordinal() for _, row in found)
-        self._newest_day = max(days, default=0) if self._newest_day == 0 else max(self._newest_day, *days)
+        self._newest_day = max((self._newest_day, *days))
         self._read, self._last = newest, self._brain.journal.outcome_at(newest)
 
     def _ratings(self) -> list[str]:

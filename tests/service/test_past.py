@@ -113,10 +113,13 @@ def test_the_sums_outlive_a_daemon(opened, monkeypatch):
     before = Past(opened)
     before.look(TABLE, now=True)
     before.keep()
+    idle = Past(opened)
+    assert idle.look(TABLE, now=True)
+    assert idle.history == before.history
     add(opened, row(8, "right", day=20))
     after = Past(opened)
     assert after.look(TABLE, now=True)
-    assert read == [(0, 8), (8, 9)]
+    assert read == [(0, 8), (8, 8), (8, 9)]
     opened.files.remove(os.path.join(opened.layout.state, "history.counted"))
     anew = Past(opened)
     anew.look(TABLE, now=True)
@@ -124,7 +127,7 @@ def test_the_sums_outlive_a_daemon(opened, monkeypatch):
     assert not after.look(TABLE, now=True)
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"{}", b"[1]", b"null", b"\xff", b'{"sums": [[1]]}'])
+@pytest.mark.parametrize("spoiled", [b"", b"{}", b"[1]", b"null", b"\xff", b'{"sums": [[1]]}', b"[]" * 9])
 def test_sums_that_cannot_be_read_are_counted_anew(opened, spoiled):
     """They say nothing that the index does not say; so do those of another ledger, or of other names for types."""
     add(opened, row(1, "left"), row(2, "left"))
