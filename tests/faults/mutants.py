@@ -288,6 +288,36 @@ MUTANTS = (
         "            if False:\n",
         "tests/record/test_committing.py -k outlived",
     ),
+    Mutant(
+        "a folder that has just changed counts as known",
+        "service/recorded_folders.py",
+        "        if not folders and time.time_ns() - changed_at > _SETTLED_NS:\n",
+        "        if not folders:\n",
+        "tests/service/test_ended.py -k has_just_changed",
+    ),
+    Mutant(
+        "what a power cut left of our file is taken for another's",
+        "record/filing.py",
+        """            if not data.startswith(found.rstrip(b"\\0")):
+""",
+        """            if not data.startswith(found):
+""",
+        "tests/record/test_recorder.py -k power_cut",
+    ),
+    Mutant(
+        "a slot counts as free before its work is over",
+        "service/jobs.py",
+        "return Counter(job.ranked.name for job in self.running.values() if not job.leaving)",
+        "return Counter(job.ranked.name for job in self.running.values() if job.ranked.name in job.tried)",
+        "tests/service/test_idle_interface.py -k work_is_over",
+    ),
+    Mutant(
+        "sums of another ledger are taken up",
+        "service/past.py",
+        "        if before is None or before.made_of != made_of:\n",
+        "        if before is None:\n",
+        "tests/service/test_past.py -k cannot_be_read",
+    ),
 )
 
 

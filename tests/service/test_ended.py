@@ -74,10 +74,14 @@ def test_a_folder_that_has_not_changed_is_not_listed_again(opened):
 
 
 def test_a_folder_that_has_just_changed_is_looked_at_again(opened):
-    """A second change in the same moment would leave no trace."""
+    """A second change in the same moment leaves no trace."""
     put(opened, "archive/2026/11/20/b.md")
-    os.utime(os.path.join(opened.layout.completed, "archive/2026/11/20"))
+    folder, now = os.path.join(opened.layout.completed, "archive/2026/11/20"), time.time_ns()
+    os.utime(folder, ns=(now, now))
     assert looked(opened) == ["archive/2026/11/20/b.md"]
     put(opened, "archive/2026/11/20/c.md")
+    os.utime(folder, ns=(now, now))
     assert looked(opened) == ["archive/2026/11/20/b.md", "archive/2026/11/20/c.md"]
+    os.utime(folder, (LONG_AGO, LONG_AGO))
+    assert len(looked(opened)) == 2
     assert looked(opened) == []

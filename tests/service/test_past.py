@@ -130,7 +130,7 @@ def test_the_sums_outlive_a_daemon(opened, monkeypatch):
 @pytest.mark.parametrize("spoiled", [b"", b"{}", b"[1]", b"null", b"\xff", b'{"sums": [[1]]}', b"[]" * 9])
 def test_sums_that_cannot_be_read_are_counted_anew(opened, spoiled):
     """They say nothing that the index does not say; so do those of another ledger, or of other names for types."""
-    add(opened, row(1, "left"), row(2, "left"))
+    add(opened, row(1, "left"), row(2, "left", kind="coding"))
     before = Past(opened)
     before.look(TABLE, now=True)
     opened.files.put(os.path.join(opened.layout.state, "history.counted"), spoiled)
@@ -146,6 +146,7 @@ def test_sums_that_cannot_be_read_are_counted_anew(opened, spoiled):
     opened.files.remove(os.path.join(opened.layout.state, "history.counted"))
     fresh.look(named, now=True)
     assert other.history == fresh.history
+    assert other.history.on("code", "left").judged == 2
 
 
 def test_types_of_another_name_are_one_type(opened):
