@@ -88,9 +88,8 @@ class Desk:
         await asyncio.shield(self._written)
 
     def _gathered(self) -> None:
-        if self.next_starts():
-            self._timer = asyncio.get_running_loop().call_later(_JOIN_SECONDS, self._write)
-        else:
+        self._timer = asyncio.get_running_loop().call_later(_JOIN_SECONDS, self._write)
+        if not self.next_starts():
             self._write()
 
     def _write(self) -> None:

@@ -39,8 +39,8 @@ class Holder:
 
 
 @lru_cache(maxsize=16)
-def _short_lock(path: str) -> FileLock:
-    """Made once, which takes longer than taking it. Each thread has a hold of its own, so that threads exclude each other too."""
+def _short_lock(path: str, _process: int) -> FileLock:
+    """Made once a process, which takes longer than taking it. Each thread has a hold of its own, so that threads exclude each other too."""
     return FileLock(path)
 
 
@@ -114,7 +114,7 @@ def recording(layout: Layout, timeout_seconds: float = 120.0) -> Iterator[None]:
 
 
 def _held(layout: Layout, name: str, timeout_seconds: float, doing: str) -> Iterator[None]:
-    lock = _short_lock(os.path.join(layout.state, name))
+    lock = _short_lock(os.path.join(layout.state, name), os.getpid())
     try:
         lock.acquire(timeout=timeout_seconds, poll_interval=0.002)
     except Timeout:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -115,3 +116,35 @@ def test_an_error_under_a_lock_frees_it(layout):
         raise KeyError
     with locks.claims(layout, 0.05):
         pass
+
+
+def test_threads_of_one_process_exclude_each_other(layout):
+    """Each has a hold of its own on the same file."""
+    met: list[str] = []
+
+    def meet() -> None:
+        try:
+            with locks.claims(layout, 0.05):
+                met.append("in")
+        except Occupied:
+            met.append("kept out")
+
+    with locks.claims(layout):
+        thread = threading.Thread(target=meet)
+        thread.start()
+        thread.join()
+    meet()
+    assert met == ["kept out", "in"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_takes_the_lock_for_itself(layout):
+    """What its parent has made is not used by it."""
+    with locks.claims(layout):
+        pass
+    child = os.fork()
+    if child == 0:
+        with locks.claims(layout, 1.0):
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
