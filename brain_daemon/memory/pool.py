@@ -266,7 +266,9 @@ class Pool:
         changed: list[str] = []
         gone: list[str] = []
         seen: set[str] = set()
-        for folder in self._scanner.scan():
+        with self._index() as index:
+            epoch = index.epoch
+        for folder in self._scanner.scan(epoch):
             seen.add(folder.path)
             if folder.files is None:
                 continue
@@ -276,7 +278,7 @@ class Pool:
             changed += done.changed
             gone += done.gone
             if not (done.changed or done.gone):
-                self._scanner.settle(folder)
+                self._scanner.settle(folder, epoch)
         with self._index() as index:
             lost = [path for folder in index.folders() - seen for path in index.known_in(folder)]
             if lost:

@@ -92,9 +92,12 @@ class Scanner:
         self._root = layout.root
         self._settled: dict[str, Folder] = {}
         self._unsettled = True
+        self._epoch = ""
 
-    def scan(self) -> Iterator[Folder]:
-        """Every folder the pool knows, from the top down."""
+    def scan(self, epoch: str) -> Iterator[Folder]:
+        """Every folder the pool knows, from the top down; `epoch` tells one index from another that was built anew."""
+        if epoch != self._epoch:
+            self._settled, self._epoch = {}, epoch
         for area in NOTE_AREAS:
             yield from self._below(area)
         seen: dict[str, bool] = {}
@@ -104,9 +107,10 @@ class Scanner:
         self._settled = {path: folder for path, folder in self._settled.items() if path in seen}
         self._unsettled = len(self._settled) < len(seen)
 
-    def settle(self, folder: Folder) -> None:
-        """The index has all of it. What has changed a moment ago may do so again within the grain of the clock."""
-        if folder.path.startswith(COMPLETED) and time.time_ns() - folder.changed_ns > _GRAIN_NS:
+    def settle(self, folder: Folder, epoch: str) -> None:
+        """The index of that epoch has all of it. What has changed a moment ago may do so again within the grain of the clock."""
+        is_old = time.time_ns() - folder.changed_ns > _GRAIN_NS
+        if is_old and epoch == self._epoch and folder.path.startswith(COMPLETED):
             self._settled[folder.path] = replace(folder, files=None)
 
     def has_news(self) -> bool:

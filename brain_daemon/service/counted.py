@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
+from datetime import date
 from typing import Any
 
 from brain_daemon import __version__
@@ -19,6 +20,7 @@ from brain_daemon.store.looking import only_looking
 from brain_daemon.store.reading import read_regular
 
 _MAX_BYTES = 16 << 20
+_MOST = 1 << 62
 _FIELDS = [field.name for field in fields(Tally)]
 
 
@@ -43,16 +45,16 @@ def kept_sums(state: str) -> Counted | None:
         told = json.loads(read_regular(_path(state), _MAX_BYTES))
         if told["version"] != __version__ or told["fields"] != _FIELDS:
             return None
+        since, read, newest_day = (int(told[name]) for name in ("since", "read", "newest_day"))
         sums = {(str(kind), str(name), int(day)): _tally(values) for kind, name, day, *values in told["sums"]}
+        if not 0 <= since <= read < _MOST or not all(
+            0 < day <= newest_day <= date.max.toordinal() for _, _, day in sums
+        ):
+            return None
         return Counted(
-            made_of=str(told["made_of"]),
-            since=int(told["since"]),
-            read=int(told["read"]),
-            last=told["last"],
-            newest_day=int(told["newest_day"]),
-            sums=sums,
+            made_of=str(told["made_of"]), since=since, read=read, last=told["last"], newest_day=newest_day, sums=sums
         )
-    except (StorageError, ValueError, KeyError, TypeError, AttributeError):
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
 
 

@@ -142,6 +142,8 @@ def test_the_index_follows_tasks_that_are_filed_away_and_folders_that_go(brain, 
         patched.setattr(os, "scandir", lambda path, scan=os.scandir: listed.append(str(path)) or scan(path))
         pool.refresh()
     assert not [path for path in listed if "completed" in path]
+    assert len([path for path in pool.rebuild().changed if "completed" in path]) == 2
+    assert {hit.id for hit in pool.search("bees")} == {"task-a", "task-b"}
 
 
 def test_an_answer_is_never_older_than_the_file(brain, pool):

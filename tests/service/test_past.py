@@ -1,8 +1,11 @@
 """What the ledger teaches, kept up with: rows as they come, ratings, proofs, and who is asked first because of them."""
 
 import contextlib
+import json
+import math
 import os
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -127,13 +130,20 @@ def test_the_sums_outlive_a_daemon(opened, monkeypatch):
     assert not after.look(TABLE, now=True)
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"{}", b"[1]", b"null", b"\xff", b'{"sums": [[1]]}', b"[]" * 9])
+@pytest.mark.parametrize(
+    "spoiled", [b"", b"{}", b"[1]", b"null", b"\xff", b'{"sums": [[1]]}', b"[]" * 9, "far", "endless"]
+)
 def test_sums_that_cannot_be_read_are_counted_anew(opened, spoiled):
     """They say nothing that the index does not say; so do those of another ledger, or of other names for types."""
     add(opened, row(1, "left"), row(2, "left", kind="coding"))
     before = Past(opened)
     before.look(TABLE, now=True)
-    opened.files.put(os.path.join(opened.layout.state, "history.counted"), spoiled)
+    before.keep()
+    place = os.path.join(opened.layout.state, "history.counted")
+    if isinstance(spoiled, str):
+        told = json.loads(Path(place).read_bytes())
+        spoiled = json.dumps(told | {"read": 10**30 if spoiled == "far" else math.inf}).encode()
+    opened.files.put(place, spoiled)
     after = Past(opened)
     assert after.look(TABLE, now=True)
     assert after.history == before.history
