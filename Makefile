@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 1
 KILLS ?= 20
 # More than a small machine has cores: a third of what a test takes it waits, for programs, the disk or a clock.
-WORKERS ?= 3
+WORKERS ?= 4
 CLIENTS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/brain-daemon/clients
 DATA ?= ../routing-data
 
