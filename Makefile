@@ -18,7 +18,9 @@ TARGET ?=
 demo: $(VENV)/.installed
 	$(BIN)/brain demo
 
-test: lint types unit
+# Types are looked at beside the first tests, which wait for programs and the disk a tenth of their time.
+test: lint
+	$(MAKE) --no-print-directory -j2 types unit
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
