@@ -114,7 +114,10 @@ class Desk:
                 raise
             return
         self._running += len(starts) - len(closed) - len(ends)
-        for attempt, task in (*ends, *closed):
-            self._on_end(attempt, task)
-        if not written.cancelled():
-            written.set_result(None)
+        try:
+            for attempt, task in (*ends, *closed):
+                self._on_end(attempt, task)
+        finally:
+            # It is durable whatever those make of it who hear of it.
+            if not written.cancelled():
+                written.set_result(None)
