@@ -6,7 +6,6 @@ a process may end between any two reads. `pstable` answers the same questions el
 
 import os
 import re
-import threading
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -104,13 +103,17 @@ def given() -> list[int]:
     """The children of this process among which its orphans are: the kernel gives them to the first thread that lives (exit.c,
     `find_alive_thread`), which is the main one. What other threads have started themselves is not looked at.
     """
-    pid = os.getpid()
-    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+    return [int(child) for child in _read(_children_of_main_thread()).split()]
 
 
 @lru_cache(maxsize=1)
 def _tells_children() -> bool:
-    return os.path.exists(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
+    return os.path.exists(_children_of_main_thread())
+
+
+def _children_of_main_thread() -> str:
+    pid = os.getpid()
+    return f"/proc/{pid}/task/{pid}/children"
 
 
 def tag(pid: int, name: str, *, settle: bool = False) -> str | None:

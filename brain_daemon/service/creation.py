@@ -10,11 +10,12 @@ cannot be made now (a merge in progress, a foreign lock) is said; running init a
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from brain_daemon.adapters import parsed
-from brain_daemon.model.errors import UserError
+from brain_daemon.model.errors import StorageError, UserError
 from brain_daemon.record.committing import Change, CommitPlan, Committed, Committer
 from brain_daemon.record.repository import Repository
 from brain_daemon.service.config import load, user_state_path
@@ -58,7 +59,7 @@ def init(path: str, environment: Mapping[str, str], files: Files | None = None) 
     wanted = {name: _joined(name, before[name], data) for name, data in template.items()}
     _write(layout, files, before, wanted)
     commit, why_not = _commit(repository, layout, files, environment, before, wanted)
-    _read_beforehand(layout, files, template)
+    _read_beforehand(layout, files, {name: template[name] for name in template if before[name] is None})
     changed = [name for name in wanted if wanted[name] != before[name]]
     return Created(
         root=root,
@@ -118,18 +119,24 @@ def _write(layout: Layout, files: Files, before: Mapping[str, bytes | None], wan
 
 
 def _read_beforehand(layout: Layout, files: Files, template: Mapping[str, bytes]) -> None:
-    """What comes with us is read here, so that the daemon need not load what reads it: 10 MB for as long as it lives."""
+    """What comes with us is read here, so that the daemon need not load what reads it: 10 MB for as long as it lives.
+
+    A brain that has been begun before has readings of its own, and a state folder that cannot be written costs no more than that.
+    """
+    if os.path.exists(parsed.interfaces_path(layout.state)):
+        return
     interfaces = parsed.interfaces(parsed.interfaces_path(layout.state), files)
     table = parsed.tables(parsed.table_path(layout.state), files)
-    files.make_folder(layout.state)
     for name, data in template.items():
         path = layout.inside(name)
         if os.path.dirname(path) == layout.interfaces:
             interfaces.read(os.path.basename(path), data)
         elif path == os.path.join(layout.context, "routing.md"):
             table.read("routing.md", data)
-    interfaces.keep()
-    table.keep()
+    with suppress(StorageError):
+        files.make_folder(layout.state)
+        interfaces.keep()
+        table.keep()
 
 
 def _commit(

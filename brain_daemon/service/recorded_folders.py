@@ -2,7 +2,7 @@
 
 A folder's time of change moves whenever a name comes or goes in it. As git does for files, a folder that has changed within the last
 two seconds is not taken as known: another change in the same tick of the clock would not be seen. Kept in the journal, so that whoever
-begins with another journal looks at everything. Failures: a folder that is gone has no tasks; OSError for one that cannot be read.
+begins with another journal looks at everything. Failures: none; a folder that is gone or cannot be read has no tasks.
 """
 
 import json
@@ -55,10 +55,12 @@ class RecordedFolders:
                 self._seen[relative] = changed_at
                 return [], []
             with os.scandir(folder) as found:
-                is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
-        except FileNotFoundError:
+                entries = list(found)
+            files = [entry.name for entry in entries if not entry.is_dir()]
+            inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
             return [], []
-        folders = [name for name in is_folder if is_folder[name] and may_hold_tasks(top, folder, name)]
+        folders = [name for name in inner if may_hold_tasks(top, folder, name)]
         if not folders and time.time_ns() - changed_at > _SETTLED_NS:
             self._seen[relative] = changed_at
-        return [name for name in is_folder if not is_folder[name]], folders
+        return files, folders

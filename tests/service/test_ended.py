@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 
 import pytest
@@ -85,3 +86,12 @@ def test_a_folder_that_has_just_changed_is_looked_at_again(opened):
     os.utime(folder, (LONG_AGO, LONG_AGO))
     assert len(looked(opened)) == 2
     assert looked(opened) == []
+
+
+def test_what_stands_in_the_place_of_a_folder_keeps_no_daemon_from_starting(opened):
+    """A folder that cannot be listed holds no tasks; a link to a folder is none."""
+    put(opened, "archive/2026/11/20/b.md")
+    shutil.rmtree(opened.layout.failed)
+    with open(opened.layout.failed, "wb"):
+        os.symlink(os.path.join(opened.layout.completed, "archive"), os.path.join(opened.layout.completed, "c.md"))
+    assert looked(opened) == ["archive/2026/11/20/b.md"]
