@@ -309,6 +309,8 @@ def retry(brain: Brain, task_id: str) -> Place:
                 f"retrying {task_id}: its file {place.path} is gone. `git log -- {brain.layout.relative(place.path)}` has it."
             )
         brain.files.move(place.path, target)
+        # Else lost power may bring the old record back beside the new one.
+        brain.files.sync_folders([brain.layout.pending, os.path.dirname(place.path)])
         for kind in ("error", "result"):
             brain.files.remove(f"{place.path.removesuffix('.md')}.{kind}.md")
     wake(brain)
