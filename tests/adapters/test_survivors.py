@@ -65,12 +65,18 @@ def orphaned(tmp_path) -> Iterator[Callable[[str], int]]:
         argv = [sys.executable, "-c", PARENT, str(tmp_path), ATTEMPT, script, *waiting]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=_importing()) as parent:
             pid = int(parent.stdout.readline())
-            until(lambda: not waiting or (tmp_path / "told").exists())
+            until(lambda: not waiting or _told(tmp_path).endswith("\n"))
             parent.kill()
         return pid
 
     yield go
     assert survivors.end(ATTEMPT, lock, 0.0) == ()
+
+
+def _told(folder: Path) -> str:
+    """What the script has said so far: a shell makes the file before it writes the line."""
+    file = folder / "told"
+    return file.read_text() if file.exists() else ""
 
 
 def _importing() -> dict[str, str]:
@@ -145,8 +151,8 @@ def test_a_child_that_shed_session_lock_and_tag_is_seen_and_ended_by_its_group(t
     """After the death of its daemon nothing else tells of it; the group goes with it."""
     orphaned(f"{SHEDDING}exec sleep 600 < /dev/null", "wait")
     lock = str(tmp_path / "lock")
-    until(lambda: "sleep" in [living.name for living in survivors.alive(ATTEMPT, lock).processes])
     shed = int((tmp_path / "told").read_text())
+    until(lambda: Path(f"/proc/{shed}/comm").read_text() == "sleep\n")
     assert procfs.tag(shed, survivors.TAG) is None
     assert shed in [living.pid for living in survivors.alive(ATTEMPT, lock).processes]
     group = (tmp_path / "lock.cgroup").read_text()
