@@ -16,9 +16,11 @@ deleted between cases: creating files is slow for a minute after a mass delete o
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import platform
+import select
 import shutil
 import signal
 import statistics
@@ -125,26 +127,47 @@ def brain_rate(interface: str) -> Callable[[Path, str, int], float]:
     return measure
 
 
+_MODIFY, _OPEN = 0x2, 0x20
+_LOOK_SECONDS = 0.0005
+
+
+class _Eye:
+    """Sees by inotify(7) when a file is opened or written. A time of change would not do: Linux may give it as of the last tick."""
+
+    def __init__(self, path: Path, mask: int) -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._descriptor < 0 or library.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
+            raise OSError(ctypes.get_errno(), "watching", str(path))
+
+    def see(self, what: str) -> float:
+        """Seconds of the monotonic clock when it happened; at most a wake-up late. The processor is kept from falling asleep meanwhile."""
+        until(lambda: bool(select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]), what, 0.0)
+        seen = time.monotonic()
+        time.sleep(_LOOK_SECONDS)
+        os.read(self._descriptor, 1 << 16)
+        return seen
+
+
 def brain_latency(process: bool) -> Callable[[Path, str, int], list[float]]:
-    """Milliseconds from the rename into pending/ to the first instruction of the work, one drop at a time."""
+    """Milliseconds from the rename into pending/ until the tool writes or the program's file is opened to be run, one drop at a time."""
 
     def measure(base: Path, name: str, drops: int) -> list[float]:
-        stamps = base / f"{name}.stamps"
+        seen = base / f"{name}.seen"
         if process:
-            stamp = base / f"{name}.sh"
-            stamp.write_text(f"#!/bin/sh\necho >> {stamps}\n")
-            stamp.chmod(0o755)
-            interface = f"---\nname: bench\ninvoke:\n  kind: command\n  command: [{stamp}]\n---\n# Bench\n"
+            shutil.copy("/bin/true", seen)
+            interface = TRUE_INTERFACE.replace("/bin/true", str(seen))
         else:
-            interface = f"---\nname: bench\ntype: tool\ninvoke:\n  kind: tool\n  function: echo\n  witness: {stamps}\n---\n# Bench\n"
+            seen.touch()
+            interface = ECHO_INTERFACE.replace("function: echo", f"function: echo\n  witness: {seen}")
         root = make_brain(base, name, interface)
         found = []
         with daemon(root):
+            eye = _Eye(seen, _OPEN if process else _MODIFY)
             for n in range(drops):
                 drop(root / "brain/tasks/pending", f"t{n}.md", TEXT.format(n=n))
-                dropped = time.time_ns()
-                until(lambda n=n: stamps.exists() and stamps.read_bytes().count(b"\n") > n, "the work starts", 0.0005)
-                found.append((stamps.stat().st_mtime_ns - dropped) / 1e6)
+                dropped = time.monotonic()
+                found.append((eye.see("the work starts") - dropped) * 1e3)
                 time.sleep(0.03 + 0.06 * ((n * 7919) % 97) / 97)
         return found
 

@@ -39,6 +39,7 @@ IMPURE = {
 }
 WRITERS = {
     "store/files.py": "the seam for writes",
+    "store/locks.py": "empty files that are locked and never removed",
     "record/committing.py": "the input of git fast-import, in the state folder",
     "record/user_index.py": "git's own index and lock, by git's rules",
     "workspace/scratch.py": "an agent's folder, outside every brain",

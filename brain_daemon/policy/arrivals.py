@@ -4,12 +4,10 @@ The rules are the gestures of the design (section 3.1). They need to know what h
 whether git brought the file; all of that comes in as values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from brain_daemon.model.ids import numbered
-
-_ENDED = frozenset({"completed", "failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,40 +49,43 @@ class Decline:
     blocked: bool = False
 
 
-def arrive(arrival: Arrival, ended: EndedTask | None, in_flight: Mapping[str, str]) -> Accept | Decline:
+def arrive(
+    arrival: Arrival, ended: EndedTask | None, in_flight: Mapping[str, str], used: Container[str]
+) -> Accept | Decline:
     """Decide on one file.
 
-    `in_flight` maps casefolded ids to what holds them: `active`, the name of another pending file, `completed` or `failed`.
+    `in_flight` maps casefolded ids to what holds them: `active`, or the name of another pending file. `used` are these and the ids
+    that have ended: none of them is given to another task.
     """
-    taken = in_flight.get(arrival.id.casefold())
-    if taken is not None and taken not in _ENDED:
-        return _taken_in_flight(arrival, taken, in_flight)
+    holder = in_flight.get(arrival.id.casefold())
+    if holder is not None:
+        return _taken_in_flight(arrival, holder, used)
     if ended is None:
         return Accept(id=arrival.id)
     if arrival.in_head:
-        return _back_through_git(arrival, ended, in_flight)
+        return _back_through_git(arrival, ended, used)
     if arrival.recorded and not ended.present:
         return Accept(id=arrival.id, rerun_of=arrival.id, note="retry: the recorded file was moved back into pending/")
     if arrival.explicit_id or arrival.recorded:
-        return _numbered(arrival, in_flight, f"re-run of {arrival.id}, which has {ended.status}")
+        return _numbered(arrival, used, f"re-run of {arrival.id}, which has {ended.status}")
     if ended.finished_at is not None and arrival.modified_at < ended.finished_at:
         return Decline(
             reason=f"older than the {ended.status} task {arrival.id}: a restored backup or a sync, it seems; "
             f"`brain retry {arrival.id}` runs it again"
         )
-    return _numbered(arrival, in_flight, f"a new task of the name {arrival.id}, which has {ended.status}")
+    return _numbered(arrival, used, f"a new task of the name {arrival.id}, which has {ended.status}")
 
 
-def _taken_in_flight(arrival: Arrival, taken: str, in_flight: Mapping[str, str]) -> Accept | Decline:
-    where = "is active now" if taken == "active" else f"is the pending file {taken}"
+def _taken_in_flight(arrival: Arrival, holder: str, used: Container[str]) -> Accept | Decline:
+    where = "is active now" if holder == "active" else f"is the pending file {holder}"
     if arrival.explicit_id:
         return Decline(
             reason=f"another task with the id {arrival.id} {where}; give one of them another id", blocked=True
         )
-    return _numbered(arrival, in_flight, f"the id {arrival.id} {where}")
+    return _numbered(arrival, used, f"the id {arrival.id} {where}")
 
 
-def _back_through_git(arrival: Arrival, ended: EndedTask, in_flight: Mapping[str, str]) -> Accept | Decline:
+def _back_through_git(arrival: Arrival, ended: EndedTask, used: Container[str]) -> Accept | Decline:
     if ended.sha256 in (None, arrival.sha256) or arrival.recorded:
         return Decline(
             reason=f"git brought this file back, and {arrival.id} has {ended.status}; `brain retry {arrival.id}` runs it again"
@@ -94,8 +95,8 @@ def _back_through_git(arrival: Arrival, ended: EndedTask, in_flight: Mapping[str
             reason=f"git brought a changed file with the id of {arrival.id}, which has {ended.status}; "
             "give it another id, or `brain retry` runs it again"
         )
-    return _numbered(arrival, in_flight, f"a new task of the name {arrival.id}, which has {ended.status}")
+    return _numbered(arrival, used, f"a new task of the name {arrival.id}, which has {ended.status}")
 
 
-def _numbered(arrival: Arrival, in_flight: Mapping[str, str], note: str) -> Accept:
-    return Accept(id=numbered(arrival.id, in_flight), rerun_of=arrival.id, note=note)
+def _numbered(arrival: Arrival, used: Container[str], note: str) -> Accept:
+    return Accept(id=numbered(arrival.id, used), rerun_of=arrival.id, note=note)

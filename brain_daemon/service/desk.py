@@ -40,6 +40,17 @@ class Desk:
         self._written: asyncio.Future[None] | None = None
         self.next_starts: Callable[[], bool] = lambda: False
 
+    def start_now(self, attempts: Sequence[Attempt]) -> None:
+        """Make starts durable, with all that waits to be. Raises what the journal raises, and then none of it is."""
+        if self._written is None:
+            self._written = asyncio.get_running_loop().create_future()
+        written = self._written
+        self._starts.extend(attempts)
+        self._write()
+        error = written.exception()
+        if error is not None:
+            raise error
+
     async def start(self, attempts: Sequence[Attempt]) -> None:
         """Returns when the starts are durable."""
         self._starts.extend(attempts)
@@ -114,10 +125,14 @@ class Desk:
                 raise
             return
         self._running += len(starts) - len(closed) - len(ends)
+        for attempt, task in (*ends, *closed):
+            self._tell(attempt, task)
+        if not written.cancelled():
+            written.set_result(None)
+
+    def _tell(self, attempt: Attempt, task: TaskSpec | None) -> None:
+        """It is durable whatever those make of it who hear of it: a fault of theirs keeps nobody else from going on."""
         try:
-            for attempt, task in (*ends, *closed):
-                self._on_end(attempt, task)
-        finally:
-            # It is durable whatever those make of it who hear of it.
-            if not written.cancelled():
-                written.set_result(None)
+            self._on_end(attempt, task)
+        except Exception:  # noqa: BLE001 - whatever it is, the outcome stands
+            _LOG.exception("an end was not heard of", extra={"action": "end", "task": attempt.task_id})

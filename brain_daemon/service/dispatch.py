@@ -106,6 +106,7 @@ class Dispatch:
         self._keys: dict[str, _Key] = {}
         self._faulty: dict[str, PendingTask] = {}
         self._routes: dict[tuple[object, ...], Choice | Nobody] = {}
+        self._last_routed: TaskSpec | None = None
         self._quick: dict[str, bool] = {}
         self._turn = 0
         self.conflicts: dict[str, tuple[str, ...]] = {}
@@ -253,11 +254,13 @@ class Dispatch:
         turn like any other.
         """
         queue = list(self._queue)
-        ripe = self._limits.ripe
+        in_order = ((name, False) for _, name in queue)
+        if len(queue) <= free or self.table.strategy in _TAKING_TURNS:
+            return in_order
         medium = bisect.bisect_left(queue, _MEDIUM, key=_turn_of)
         low = bisect.bisect_left(queue, _LOW, key=_turn_of)
-        if not ripe or medium == low or low == len(queue) or len(queue) <= free or self.table.strategy in _TAKING_TURNS:
-            return ((name, False) for _, name in queue)
+        if medium == low or low == len(queue) or not (ripe := self._limits.ripe):
+            return in_order
         same = [name for _, name in queue[medium:low][:_LOOKED_AT] if self._first_choice(name) in ripe]
         drawn_on = [name for _, name in queue[low : low + _LOOKED_AT] if self._first_choice(name) is not None]
         return chain(
@@ -316,9 +319,8 @@ class Dispatch:
         choice = self.route(task)
         if isinstance(choice, Nobody):
             return Held(choice.reason, nobody=choice)
-        return self._admitted(
-            pending, task, choice, Slots(total_free=free, running=running, caps=self._limits.caps), full
-        )
+        caps = self._limits.caps(one.name for one in choice.ranked)
+        return self._admitted(pending, task, choice, Slots(total_free=free, running=running, caps=caps), full)
 
     def _doubted(self, pending: PendingTask, task: TaskSpec, doubt: Doubt, now: float) -> Fail | Held:
         """A task that can never run is held while another file may still help it, and so are those in a circle with it."""
@@ -414,6 +416,7 @@ class Dispatch:
             task.never,
             tokens,
         )
+        self._last_routed = task
         found = self._routes.get(key)
         if found is None or self.table.strategy in _TAKING_TURNS:
             self._turn += 1
@@ -465,6 +468,13 @@ class Dispatch:
         """Choices are made anew when history is another one."""
         if self._past is not None and self._past.look(self.table):
             self._routes.clear()
+
+    def rest(self) -> None:
+        """Nothing waits: catch up with what has ended, and choose again for the task that came last, as the next one will be like it."""
+        if self._past is not None and self._past.look(self.table, now=True):
+            self._routes.clear()
+            if self._last_routed is not None and self.table.strategy not in _TAKING_TURNS:
+                self.route(self._last_routed)
 
     def _tokens(self, task: TaskSpec) -> int | None:
         """The prompt's tokens where some interface could refuse them; a token is at least one byte."""

@@ -141,7 +141,7 @@ def _without_slot(brain: Brain, dispatch: Dispatch, gate: Gate, task: TaskSpec, 
     def closed(ranked: Ranked) -> Shut | None:
         return dispatch.away(ranked) or gate.closed(released, ranked, turn, on_limit)
 
-    slots = Slots(total_free=1, running=busy, caps=gate.caps)
+    slots = Slots(total_free=1, running=busy, caps=gate.caps(one.name for one in turn.ranked))
     answer = admit(turn, slots=slots, now=time.time(), on_limit=on_limit, closed=closed)
     if isinstance(answer, Start):
         return Now(interface=answer.name, why=_beyond(answer))

@@ -99,6 +99,7 @@ class Gate:
         self._warned: dict[str, str] = {}
         self._findings = Findings(brain.journal)
         self._specs = specs
+        self._unbound: dict[str, InterfaceSpec] = {}
         self.running: Callable[[], Mapping[str, int]] = dict
 
     # its life
@@ -138,7 +139,7 @@ class Gate:
     # before a start
 
     def begin(self) -> None:
-        """A new look at the queue: figures are read anew, once each."""
+        """A new look at the queue: figures are read anew, once each, and only of interfaces that are asked about."""
         self._quotas.flush()
         self._quotas.begin()
         self._limiter.begin()
@@ -148,14 +149,15 @@ class Gate:
         self._breakers.begin()
         self._memory.begin(sum(self.running().values()))
         self._slots.begin()
-        watched = [spec for spec in self._specs() if self._quotas.watches(spec)]
-        for spec in watched:
-            self._bound_by_quota(spec)
-        self._harvest.begin(watched, time.time())
+        self._unbound = {spec.name: spec for spec in self._specs() if self._quotas.watches(spec)}
+        self._harvest.begin(tuple(self._unbound.values()), time.time())
 
-    @property
-    def caps(self) -> Mapping[str, int]:
-        """Slots of the interfaces that bear fewer now than they declare; who only looks is told by the daemon what it has learned."""
+    def caps(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Slots of those among `names` that bear fewer now than they declare; who only looks is told by the daemon what it has learned."""
+        for name in names:
+            spec = self._unbound.pop(name, None)
+            if spec is not None:
+                self._bound_by_quota(spec)
         return {**self._findings.caps, **self._slots.caps} if self._looks_only else self._slots.caps
 
     @property
@@ -322,7 +324,9 @@ class Gate:
 
     def publish(self) -> None:
         """Keep what is found of each interface in the journal, for pages and for commands in other processes."""
-        self._findings.keep(self._specs(), words=self._breakers.words(), caps=self.caps, read=self._quotas.readings)
+        specs = list(self._specs())
+        caps = self.caps(spec.name for spec in specs)
+        self._findings.keep(specs, words=self._breakers.words(), caps=caps, read=self._quotas.readings)
         self._harvest.keep(self._brain.journal)
 
     def _publish_account(self, spec: InterfaceSpec) -> None:
@@ -332,7 +336,8 @@ class Gate:
             return
         key = self._quotas.key(spec)
         shared = [one for one in self._specs() if self._quotas.key(one) == key]
-        self._findings.keep(shared, words=words, caps=self.caps, read=self._quotas.counted, others=True)
+        caps = self.caps(one.name for one in shared)
+        self._findings.keep(shared, words=words, caps=caps, read=self._quotas.counted, others=True)
 
     # each of the limits
 

@@ -6,7 +6,7 @@ Nothing fails here; a note that cannot be read counts as none.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from brain_daemon.adapters.command import local_zone
@@ -46,18 +46,22 @@ class Harvest:
         self._read = read
         self._runs = runs
         self._ends: dict[str, float] = {}
+        self._due: tuple[Sequence[InterfaceSpec], float] | None = None
         self._passed: dict[tuple[str, str], str] = {}
         self._drawn: set[str] = set()
 
     @property
     def ends(self) -> Mapping[str, float]:
         """When the window ends of each interface that low-priority tasks are drawn forward to, epoch seconds."""
+        if self._due is not None:
+            (specs, now), self._due = self._due, None
+            self._ends = {spec.name: end for spec in specs if (end := self._first_end(spec, now)) is not None}
         return self._ends
 
-    def begin(self, specs: Iterable[InterfaceSpec], now: float) -> None:
-        """A new look at the queue, with the interfaces that have quotas."""
+    def begin(self, specs: Sequence[InterfaceSpec], now: float) -> None:
+        """A new look at the queue, with the interfaces that have quotas. Their windows are looked at when somebody asks."""
         self._passed.clear()
-        self._ends = {spec.name: end for spec in specs if (end := self._first_end(spec, now)) is not None}
+        self._due = specs, now
 
     def shut(self, task: TaskSpec, spec: InterfaceSpec, need: Use, now: float) -> Shut | None:
         """Why a task leaves this interface to the person."""
@@ -87,8 +91,10 @@ class Harvest:
         """Say that a task which starts there is drawn forward: before its turn (`early`), or unasked; empty where it is not."""
         self._drawn.discard(task.id.casefold())
         label = self._passed.get((task.id.casefold(), ranked.name))
-        ends = self._ends.get(ranked.name)
-        if ends is None or task.priority is not Priority.LOW or not (early or label):
+        if task.priority is not Priority.LOW or not (early or label):
+            return ""
+        ends = self.ends.get(ranked.name)
+        if ends is None:
             return ""
         self._drawn.add(task.id.casefold())
         unasked = f"; nobody is asked about the last of {label}" if label else ""
@@ -103,12 +109,12 @@ class Harvest:
 
     def keep(self, journal: Journal) -> None:
         """Leave word for other processes."""
-        told = json.dumps(self._ends)
+        told = json.dumps(self.ends)
         if (journal.get(HARVEST) or "{}") != told:
             journal.set(HARVEST, told)
 
     def notices(self) -> tuple[str, ...]:
-        """What the board says."""
+        """What the board says, by the last look at the windows."""
         return tuple(
             f"Low-priority tasks are drawn forward to {name}: its window ends at {utc(end)} with quota left."
             for name, end in sorted(self._ends.items())

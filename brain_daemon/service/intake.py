@@ -385,7 +385,8 @@ class Intake:
             recorded=pending.recorded,
         )
         self._forget_stale(asked_id.casefold())
-        return arrive(arrival, self._ended(asked_id), self.holders)
+        in_flight = ChainMap(self.active, self._names_of)
+        return arrive(arrival, self._ended(asked_id), in_flight, self.holders)
 
     def _forget_stale(self, key: str) -> None:
         """Somebody else's claim may have ended since the last scan: its file tells. What this daemon runs is known."""

@@ -37,7 +37,7 @@ _CLAIM_SECONDS = 1.0
 class Jobs:
     """The jobs of one daemon, by casefolded task id in `running`.
 
-    `rescan` asks for a scan of pending/, `record` for a look at what is owed, `trouble` hears of disk errors before a start.
+    `have_begun` says that some wait for the loop to take their first step; whoever lets it resets that. `rescan` asks for a scan of pending/, `record` for a look at what is owed, `trouble` hears of disk errors before a start.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Jobs:
         self._trouble = trouble
         self.running: dict[str, Job] = {}
         self.crash: Exception | None = None
+        self.have_begun = False
 
     def by_interface(self) -> Counter[str]:
         """How many run on each interface; those that are leaving have left their slots."""
@@ -93,7 +94,10 @@ class Jobs:
             return
         for job in jobs:
             self.running[job.task.id.casefold()] = job
-        self._spawn(self._begin(jobs))
+        if self._begin(jobs):
+            self.have_begun = True
+            for job in jobs:
+                self._spawn(self._carry(job))
 
     def _let_in(self, jobs: list[Job]) -> list[Job]:
         """Those that have room now that it is taken for good; the others, which another brain was faster than, go back."""
@@ -153,10 +157,10 @@ class Jobs:
                 if pick.pending.name in self._intake.tasks:
                     self._dispatch.changed(pick.pending.name)
 
-    async def _begin(self, jobs: list[Job]) -> None:
-        """One durable write for all starts of this tick, then each goes its way; without it none has started."""
+    def _begin(self, jobs: list[Job]) -> bool:
+        """One durable write for all starts of this tick; without it none has started."""
         try:
-            await self._desk.start([job.attempt for job in jobs])
+            self._desk.start_now([job.attempt for job in jobs])
         except Exception as error:  # noqa: BLE001 - whatever it is, none of these has started
             for job in jobs:
                 self.running.pop(job.task.id.casefold(), None)
@@ -166,9 +170,8 @@ class Jobs:
                 self._trouble(error)
             else:
                 self.crash = error
-            return
-        for job in jobs:
-            self._spawn(self._carry(job))
+            return False
+        return True
 
     def _give_up_room(self, attempt: Attempt) -> None:
         try:

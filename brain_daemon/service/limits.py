@@ -1,6 +1,6 @@
 """What dispatch asks of whoever keeps the limits: service/gate.py for the daemon, `NoLimits` for those who only want the choices."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from brain_daemon.model.task import OnLimit, TaskSpec
@@ -15,9 +15,8 @@ class Limits(Protocol):
         """A look at the whole queue begins."""
         ...
 
-    @property
-    def caps(self) -> Mapping[str, int]:
-        """Slots of the interfaces that bear fewer now than they declare."""
+    def caps(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Slots of those among `names` that bear fewer now than they declare."""
         ...
 
     def released(self, task: TaskSpec) -> TaskSpec:
@@ -45,11 +44,14 @@ class Limits(Protocol):
 class NoLimits:
     """For whoever only wants to know the order and the choices."""
 
-    caps: Mapping[str, int] = {}
     ripe: Mapping[str, float] = {}
 
     def begin(self) -> None:
         """Nothing to count."""
+
+    def caps(self, names: Iterable[str]) -> Mapping[str, int]:
+        """All that they declare."""
+        return {}
 
     def released(self, task: TaskSpec) -> TaskSpec:
         """The task alone."""

@@ -35,6 +35,7 @@ PARTS = "prompt.json"
 
 _RECORDED_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
+_NOTES_SECONDS = 0.2
 _USUAL_TOKENS = 100_000
 _MAX_PROMPT_BYTES = 256 << 20
 _MAX_PARTS_BYTES = 1 << 20
@@ -47,6 +48,7 @@ class Prompter:
     def __init__(self, brain: Brain, pool: Pool) -> None:
         self._brain = brain
         self._pool = pool
+        self._notes_due: asyncio.TimerHandle | None = None
 
     async def compose(self, task: TaskSpec, spec: InterfaceSpec) -> Composed:
         """The prompt of a task for an interface. Raises HandoffMissing."""
@@ -73,7 +75,9 @@ class Prompter:
 
     def keep(self, invocation: Invocation, composed: Composed, *, scratch: bool) -> None:
         """Put what the prompt names into a scratch workspace, and what it is made of beside it; notes may come from now on."""
-        self._pool.on_work()
+        if self._notes_due is None:
+            # Its start goes before a look at what it leaves.
+            self._notes_due = asyncio.get_running_loop().call_later(_NOTES_SECONDS, self._expect_notes)
         if scratch:
             self._put_files(invocation.workspace, composed.files)
         parts = _parts_of(invocation, composed)
@@ -85,6 +89,10 @@ class Prompter:
             }
             data = json.dumps(told, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
             self._brain.files.put(os.path.join(invocation.folder, PARTS), data + b"\n", sync=False)
+
+    def _expect_notes(self) -> None:
+        self._notes_due = None
+        self._pool.on_work()
 
     def _put_files(self, workspace: str, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():

@@ -69,6 +69,7 @@ class Quotas:
         self._planned: dict[str, Use] = {}
         self._version: tuple[int, int] | None = None
         self._read_at = 0.0
+        self._is_new_look = False
 
     def close(self) -> None:
         """What has ended is booked first, as far as the disk lets it."""
@@ -105,6 +106,10 @@ class Quotas:
     def begin(self) -> None:
         """A new look at the queue. What was read a moment ago still stands if nobody has written: `reserve` decides, not this."""
         self._planned.clear()
+        self._is_new_look = True
+
+    def _look_anew(self) -> None:
+        self._is_new_look = False
         if self._accounts is None:
             return
         now, version = self._clock(), self._accounts.version
@@ -131,6 +136,8 @@ class Quotas:
         """Its quotas with what has been used of them, and reserved."""
         if spec.name not in self._watched:
             return ()
+        if self._is_new_look:
+            self._look_anew()
         if spec.name not in self._readings:
             self._readings[spec.name] = read(self._quotas(spec), self._counting(self.key(spec)))
         return self._readings[spec.name]

@@ -67,6 +67,7 @@ _HINTS_A_TICK = 400
 _SCANNED_A_TICK = 1_000
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
+_REST_SECONDS = 1.0
 # Calls of quick tools that are claimed and started in one durable write.
 _QUICK_TOGETHER = 32
 
@@ -105,6 +106,7 @@ class Supervisor:
         self._prune_due = 0.0
         self._orphans: list[asyncio.Task[None]] = []
         self._requests_due = True
+        self._resting: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """Until stopped, or with `once` until nothing more can be done; 1 if a task failed with `once`, else 0."""
@@ -190,16 +192,35 @@ class Supervisor:
         self._catch_signals()
         self._adopt(recovery, recovered.orphans)
         self._set_state(State.PAUSED if brain.journal.get("paused") == "yes" else State.RUNNING)
+        self._show()
         _LOG.info(
             "the daemon runs",
             extra={"action": "start", "watching": self._lookout.watch.kind, "repaired": len(recovered.repairs)},
         )
 
+    def _show(self) -> None:
+        """The page that says that the daemon runs stands before anything starts."""
+        try:
+            self._board.write(self._state.value, self._jobs.running)
+        except (StorageError, OSError) as error:
+            self._disk.trouble(error)
+
     def _on_recorded(self) -> None:
         """HEAD may have moved: it is looked at now, while nothing waits for it."""
         self._brain.know_head()
+        if self._resting is None:
+            self._resting = self._loop_.call_later(_REST_SECONDS, self._rest)
         if self._recorder.crash is not None:
             self._wake.set()
+
+    def _rest(self) -> None:
+        """A moment after an outcome was recorded."""
+        self._resting = None
+        if not (self._jobs.running or len(self._dispatch) or self._lookout):
+            try:
+                self._dispatch.rest()
+            except StorageError as error:
+                self._disk.trouble(error)
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -258,6 +279,10 @@ class Supervisor:
             self._wake.clear()
             try:
                 self._tick()
+                if self._jobs.have_begun:
+                    # Their work goes before our pages.
+                    self._jobs.have_begun = False
+                    await asyncio.sleep(0)
                 self._disk.works()
                 self._board.refresh(self._state.value, self._jobs.running)
             except (StorageError, Occupied, OSError) as error:

@@ -108,7 +108,7 @@ class Worker:
         self._gate.begin()
         found = admit(
             replace(job.choice, ranked=reach),
-            slots=Slots(total_free=1, running=self._gate.running(), caps=self._gate.caps),
+            slots=Slots(total_free=1, running=self._gate.running(), caps=self._gate.caps(one.name for one in reach)),
             now=time.time(),
             on_limit=OnLimit.FALLBACK,  # what is in reach was bounded by the task's own before
             closed=lambda ranked: self._gate.closed(job.task, ranked, job.choice, on_limit),

@@ -369,14 +369,18 @@ class Accounts:
             yield now
 
 
+@cache
+def _boot(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def since_boot() -> tuple[str, float]:
     """This boot of the machine by name, where the system has one, and the seconds since then, its sleep included."""
-    try:
-        with open(_BOOT_NAME, encoding="ascii") as file:
-            name = file.read().strip()
-    except OSError:
-        name = ""
-    return name, time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return _boot(_BOOT_NAME), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _columns(use: Use) -> tuple[int, int, int]:

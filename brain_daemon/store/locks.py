@@ -9,13 +9,14 @@ Failures: a lock held by another raises `Occupied` that names the holder as far 
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor, unlock_descriptor
 
 from brain_daemon.model.errors import Occupied
 from brain_daemon.store.files import Files
@@ -23,6 +24,7 @@ from brain_daemon.store.layout import Layout
 from brain_daemon.store.probe import lock_is_held
 
 _PROBE_SECONDS = 0.2
+_POLL_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,51 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {since}"
 
 
+class _ShortLock:
+    """One thread's own hold on a lock file, so that threads exclude each other too. The file stays open: that takes longer than the lock."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._depth = 0
+
+    def acquire(self, timeout_seconds: float) -> None:
+        """Take it, perhaps once more. Raises filelock's Timeout."""
+        deadline = time.monotonic() + timeout_seconds
+        while not (self._depth or self._locked()):
+            if time.monotonic() >= deadline:
+                raise Timeout(self.path)
+            time.sleep(_POLL_SECONDS)
+        self._depth += 1
+
+    def release(self) -> None:
+        """Give up what `acquire` took last."""
+        self._depth -= 1
+        if not self._depth and self._descriptor is not None:
+            unlock_descriptor(self._descriptor)
+
+    def _locked(self) -> bool:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        if not lock_descriptor(self._descriptor, blocking=False):
+            return False
+        if os.fstat(self._descriptor).st_nlink:
+            return True
+        self._close()  # somebody has removed the file: others lock another one by now
+        return False
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self._close()
+
+
 @lru_cache(maxsize=16)
-def _short_lock(path: str, _process: int) -> FileLock:
-    """Made once a process, which takes longer than taking it. Each thread has a hold of its own, so that threads exclude each other too."""
-    return FileLock(path)
+def _short_lock(path: str, _process: int, _thread: int) -> _ShortLock:
+    return _ShortLock(path)
 
 
 class BrainLock:
@@ -114,12 +157,12 @@ def recording(layout: Layout, timeout_seconds: float = 120.0) -> Iterator[None]:
 
 
 def _held(layout: Layout, name: str, timeout_seconds: float, doing: str) -> Iterator[None]:
-    lock = _short_lock(os.path.join(layout.state, name), os.getpid())
+    lock = _short_lock(os.path.join(layout.state, name), os.getpid(), threading.get_ident())
     try:
-        lock.acquire(timeout=timeout_seconds, poll_interval=0.002)
+        lock.acquire(timeout_seconds)
     except Timeout:
         raise Occupied(
-            f"{doing} {layout.root}: another process has held {lock.lock_file} for {timeout_seconds:g} s. "
+            f"{doing} {layout.root}: another process has held {lock.path} for {timeout_seconds:g} s. "
             "`brain doctor` names the holder."
         ) from None
     try:

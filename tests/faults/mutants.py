@@ -244,7 +244,7 @@ MUTANTS = (
     Mutant(
         "files change hands without the claims lock",
         "store/locks.py",
-        """        lock.acquire(timeout=timeout_seconds, poll_interval=0.002)
+        """        lock.acquire(timeout_seconds)
 """,
         """        pass
 """,

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "record/user_index.py": "the five steps in the git folder, which have crash tests of their own in tests/record",
     "service/machine.py": "`brain doctor` opens a file twice to try its locks; nothing is written",
     "surfaces/commands/beginning.py": "`brain demo` makes itself a folder before there is any brain",
+    "store/locks.py": "lock files, which are empty and never removed",
     "workspace/scratch.py": "an agent's scratch folder, whose attempt is on record",
 }
 

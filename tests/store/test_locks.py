@@ -137,6 +137,44 @@ def test_threads_of_one_process_exclude_each_other(layout):
     assert met == ["kept out", "in"]
 
 
+def test_a_short_lock_is_taken_again_by_its_thread(layout):
+    """And is free when the outer hold ends, not before."""
+    met: list[str] = []
+
+    def meet() -> None:
+        try:
+            with locks.claims(layout, 0.0):
+                met.append("in")
+        except Occupied:
+            met.append("kept out")
+
+    def meet_in_a_thread() -> None:
+        thread = threading.Thread(target=meet)
+        thread.start()
+        thread.join()
+
+    with locks.claims(layout):
+        with locks.claims(layout, 0.0):
+            meet_in_a_thread()
+        meet_in_a_thread()
+    meet_in_a_thread()
+    assert met == ["kept out", "kept out", "in"]
+
+
+def test_a_lock_file_that_was_removed_is_made_anew(layout, holder):
+    """Whoever comes later locks the new one: a hold on the old one would keep nobody out."""
+    with locks.claims(layout):
+        pass
+    os.unlink(os.path.join(layout.state, "claims.lock"))
+    process = holder("claims")
+    with pytest.raises(Occupied), locks.claims(layout, 0.05):
+        pytest.fail("two held it")
+    process.kill()
+    process.wait()
+    with locks.claims(layout, 0.05):
+        pass
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_fork_takes_the_lock_for_itself(layout):
     """What its parent has made is not used by it."""
