@@ -85,27 +85,29 @@ class Archive:
 
     def _bring_down(self, top: str, found: list[str]) -> list[Move]:
         busy = self._journal.finishing()
-        aged = sorted((at, name) for name in found if (at := self._ended_at(top, name)) is not None)
-        old = [
-            one for one in aged[: max(0, len(aged) - self._limits.kept)] if one[1][: -len(".md")].casefold() not in busy
-        ]
+        records = self._journal.ended_among([name[: -len(".md")] for name in found])
+        aged = sorted(
+            (at, name)
+            for name in found
+            if (record := records.get(_key_of(name))) is not None
+            and (at := self._ended_at(top, name, record)) is not None
+        )
+        old = [one for one in aged[: max(0, len(aged) - self._limits.kept)] if _key_of(one[1]) not in busy]
         moves: list[Move] = []
         told: list[TaskRecord] = []
         for finished_at, name in old:
             moved = self._move(os.path.join(top, name), day_folder(top, finished_at))
-            record = self._journal.ended_task(name[: -len(".md")]) if moved else None
-            if record is not None:
-                told.append(replace(record, path=moved[0][1]))
+            if moved:
+                told.append(replace(records[_key_of(name)], path=moved[0][1]))
             moves += moved
         self._files.sync_folders(dict.fromkeys((*(os.path.dirname(self._layout.inside(new)) for _, new in moves), top)))
         self._journal.remember_ended(told)
         return moves
 
-    def _ended_at(self, top: str, name: str) -> float | None:
+    def _ended_at(self, top: str, name: str, record: TaskRecord) -> float | None:
         """When a task ended: as the index says, else as its file does; None for a person's own file, which stays."""
-        record = self._journal.ended_task(name[: -len(".md")])
         path = os.path.join(top, name)
-        if record is None or record.path != self._layout.relative(path):
+        if record.path != self._layout.relative(path):
             return None
         if record.finished_at is not None:
             return record.finished_at
@@ -144,6 +146,10 @@ class Archive:
         top, name = self._layout.ended(record.status), os.path.basename(record.path)
         places = (os.path.join(top, name), os.path.join(day_folder(top, record.finished_at), name))
         return next((self._layout.relative(place) for place in places if os.path.lexists(place)), None)
+
+
+def _key_of(name: str) -> str:
+    return name[: -len(".md")].casefold()
 
 
 def _beside(path: str) -> Iterator[str]:

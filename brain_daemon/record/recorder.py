@@ -32,6 +32,7 @@ from brain_daemon.store.layout import Layout
 from brain_daemon.store.queue import Queue
 
 HOUSEKEEPING_SECONDS = 60.0
+_MOST_GROUPS = 20
 _HAS_BRANCH = "committed_to_a_branch"
 _LOG = logging.getLogger("brain_daemon")
 
@@ -65,6 +66,7 @@ class Recorder:
         )
         self._archive = Archive(layout, files, self._journal, limits.archive)
         self._moves: list[Move] = []
+        self._groups = 0
         self._committer = committer
         self._layout = layout
         self._queue = Queue(layout, files)
@@ -128,7 +130,9 @@ class Recorder:
             self._outbox.give_back(taken, wholes)
             return 0
         settled = self._settle(taken, wholes)
-        if self._why_owed is None:
+        self._groups += 1
+        # What has ended meanwhile goes first, but not for ever.
+        if self._why_owed is None and (self.is_idle or self._groups >= _MOST_GROUPS):
             self._file_away()
         return settled
 
@@ -214,6 +218,7 @@ class Recorder:
 
     def _file_away(self) -> None:
         """Bring completed/ and failed/ down to their limits, in the files and then in git."""
+        self._groups = 0
         # What git lacks goes first: it may not follow a second move of the same file.
         if not self._moves:
             self._moves = self._archive.file_away()

@@ -28,6 +28,7 @@ from brain_daemon.store.looking import address_to_read, only_looking
 
 SCHEMA_VERSION = 1
 _OPEN_STATES = "('claimed', 'starting', 'ended', 'recorded')"
+_ASKED_AT_ONCE = 500
 _UNSETTLED = "decision in ('again', 'ask', 'park')"
 _SETTLED = frozenset({AttemptState.COMMITTED, AttemptState.RELEASED})
 # Indexes that journals of the same format may lack: they were made before these were thought of.
@@ -396,6 +397,19 @@ class Journal:
             "select task_id, status, reason, sha256, path, finished_at from tasks where task_id = ?", (task_id,)
         ).fetchone()
         return None if row is None else _record(row)
+
+    def ended_among(self, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Those of the tasks that have ended, by casefolded id."""
+        found: list[TaskRecord] = []
+        for first in range(0, len(task_ids), _ASKED_AT_ONCE):
+            asked = task_ids[first : first + _ASKED_AT_ONCE]
+            rows = self._connection.execute(
+                "select task_id, status, reason, sha256, path, finished_at from tasks "  # noqa: S608 - constants only
+                f"where task_id in ({', '.join('?' * len(asked))})",
+                asked,
+            )
+            found += map(_record, rows)
+        return {one.task_id.casefold(): one for one in found}
 
     def ended_with(self, reason: str) -> list[TaskRecord]:
         """The tasks that failed for this reason, oldest first."""
