@@ -99,7 +99,7 @@ MUTANTS = (
     ),
     Mutant(
         "the journal does not wait for the disk",
-        "store/journal.py",
+        "store/journal_file.py",
         "{'full' if durable else 'normal'}",
         "normal",
         f"{_ORDER} -k committed_with_a_sync",
@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     Mutant(
         "a second outcome takes the place of the first",
-        "store/journal.py",
+        "store/attempt_rows.py",
         """            "where attempt_id = ? and state in ('claimed', 'starting')",
             [_to_end(""",
         """            "where attempt_id = ?",
@@ -122,21 +122,21 @@ MUTANTS = (
     ),
     Mutant(
         "an ended attempt can be given back",
-        "store/journal.py",
+        "store/attempt_rows.py",
         "set state = 'released' where attempt_id = ? and state in ('claimed', 'starting')",
         "set state = 'released' where attempt_id = ?",
         "tests/store/test_journal.py -k released",
     ),
     Mutant(
         "a stale claim is renewed",
-        "store/journal.py",
+        "store/attempt_rows.py",
         "set lease_until = ? where attempt_id = ? and state = 'claimed'",
         "set lease_until = ? where attempt_id = ?",
         "tests/store/test_journal.py -k renewed",
     ),
     Mutant(
         "half a transaction stays",
-        "store/journal.py",
+        "store/journal_file.py",
         """                if connection.in_transaction:
                     connection.execute("rollback")
 """,
@@ -147,7 +147,7 @@ MUTANTS = (
     ),
     Mutant(
         "a journal is made in its place",
-        "store/journal.py",
+        "store/journal_file.py",
         """        aside = f"{self._path}.{os.getpid()}.{uuid.uuid4().hex[:8]}.new"
 """,
         """        aside = self._path
