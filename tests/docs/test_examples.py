@@ -39,7 +39,7 @@ from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.routing_file import parse_routing
 from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import TaskSpec
-from brain_daemon.service.config import SETTINGS
+from brain_daemon.service.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

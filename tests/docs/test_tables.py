@@ -25,7 +25,8 @@ from brain_daemon.model.task import TaskSpec
 from brain_daemon.model.task_fields import RULES
 from brain_daemon.policy.recovery import Found, repair
 from brain_daemon.policy.retry import BLAMELESS_LIMIT, Again, Finish, Park, after, delay_seconds, is_blameless
-from brain_daemon.service.config import SETTINGS, user_config_path
+from brain_daemon.service.config import user_config_path
+from brain_daemon.service.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

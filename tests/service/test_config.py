@@ -4,7 +4,8 @@ import pytest
 
 from brain_daemon.model.errors import UserError
 from brain_daemon.service import config
-from brain_daemon.service.config import SETTINGS, load
+from brain_daemon.service.config import load
+from brain_daemon.service.settings import SETTINGS
 
 
 @pytest.fixture(autouse=True)

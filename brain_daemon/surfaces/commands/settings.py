@@ -6,7 +6,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from brain_daemon.model.errors import UserError
-from brain_daemon.service.config import SETTINGS, Origin, load
+from brain_daemon.service.config import Origin, load
+from brain_daemon.service.settings import SETTINGS
 from brain_daemon.store.locate import find_root
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.tables import Column, show
