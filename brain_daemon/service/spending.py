@@ -32,8 +32,8 @@ from brain_daemon.policy.budgets import (
     may_spend,
     period,
 )
+from brain_daemon.service.budget_standing import RESERVED, RESERVED_TOKENS, BudgetItem
 from brain_daemon.service.lineage import lineage_of
-from brain_daemon.service.snapshot import RESERVED, RESERVED_TOKENS, BudgetItem
 from brain_daemon.store.journal import Journal
 from brain_daemon.store.rates import Acquired, Grant
 

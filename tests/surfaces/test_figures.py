@@ -12,7 +12,8 @@ from brain_daemon.model.outcome import FailureKind
 from brain_daemon.policy.budgets import Budget, Scope, UnknownPrice
 from brain_daemon.record import usage
 from brain_daemon.service.brain import Brain
-from brain_daemon.service.snapshot import reading, standing, take
+from brain_daemon.service.budget_standing import standing
+from brain_daemon.service.snapshot import reading, take
 from brain_daemon.service.spending import Spending
 from tests.conftest import BrainFolder
 

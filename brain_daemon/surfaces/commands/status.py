@@ -16,8 +16,9 @@ from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import UserError
 from brain_daemon.policy.budgets import Budget
 from brain_daemon.record.wording import dollars, duration, until_words, utc
+from brain_daemon.service.budget_standing import BudgetItem
 from brain_daemon.service.config import load
-from brain_daemon.service.snapshot import ActiveItem, BreakerItem, BudgetItem, HeldItem, Snapshot, take
+from brain_daemon.service.snapshot import ActiveItem, BreakerItem, HeldItem, Snapshot, take
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.tables import STATE_STYLES, Column, Rows, drawn, on_terminal, plain, say
 

@@ -26,10 +26,11 @@ from brain_daemon.record.metrics import DayTally, Used
 from brain_daemon.record.wording import dollars, utc
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.breakers import kept
+from brain_daemon.service.budget_standing import standing
 from brain_daemon.service.findings import finding_of
 from brain_daemon.service.quotas import Quotas
 from brain_daemon.service.rate_limiter import RateLimiter, RateState
-from brain_daemon.service.snapshot import reading, standing
+from brain_daemon.service.snapshot import reading
 from brain_daemon.store.layout import Layout
 from brain_daemon.surfaces.calls import Call, json_option, print_json
 from brain_daemon.surfaces.commands.costs import known_cost
