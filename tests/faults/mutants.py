@@ -180,10 +180,10 @@ MUTANTS = (
         "record/filing.py",
         """        self._files.sync_group([path for _, path in finished])
         for attempt, _ in finished:
-            self._remove_active(attempt)
+            self._results.remove_active(attempt)
 """,
         """        for attempt, _ in finished:
-            self._remove_active(attempt)
+            self._results.remove_active(attempt)
         self._files.sync_group([path for _, path in finished])
 """,
         f"{_ORDER} -k leaves_active",
@@ -297,7 +297,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a power cut left of our file is taken for another's",
-        "record/filing.py",
+        "record/recorded_files.py",
         """            if not data.startswith(found.rstrip(b"\\0")):
 """,
         """            if not data.startswith(found):
