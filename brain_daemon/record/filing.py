@@ -78,6 +78,7 @@ class Filing:
         self._interfaces = interfaces
         self._daemon_state = daemon_state
         self._fresh: dict[str, tuple[Attempt, TaskSpec | None]] = {}
+        self._begun: set[str] = set()
         self._ahead: set[str] = set()
         self.why_waiting: str | None = None
         self._costs = DayFiles(layout.inside("logs", "costs"), "csv", ledger.count, files)
@@ -102,9 +103,15 @@ class Filing:
         if self.why_waiting is not None:
             self._write_ahead()
             return 0
+        remembered = tuple(self._fresh)
         ids = self._journal.ids_in(AttemptState.ENDED, self._limits.group_size)
+        if len(ids) < self._limits.group_size:
+            for known in set(remembered).difference(ids):
+                # Word of it came after it was read in the journal, and by now it is recorded.
+                self._fresh.pop(known, None)
         if ids:
             self._file_group([self._load(one) for one in ids])
+            self._begun.clear()
         self._pages.settle()
         return len(ids)
 
@@ -164,8 +171,11 @@ class Filing:
         """An attempt, its task, and whether it is suspect."""
         self._ahead.discard(attempt_id)
         fresh = self._fresh.pop(attempt_id, None)
+        # Word of it may come only after an earlier pass has begun with it.
+        is_again = attempt_id in self._begun
+        self._begun.add(attempt_id)
         if fresh is not None:
-            return (*fresh, False)
+            return (*fresh, is_again)
         attempt = self._journal.attempt(attempt_id)
         assert attempt is not None
         parsed = parse_task(attempt.name, attempt.spec)

@@ -196,6 +196,13 @@ MUTANTS = (
         "tests/record/test_recorder.py",
     ),
     Mutant(
+        "what was begun before word of it came gets a second row",
+        "record/filing.py",
+        "return (*fresh, is_again)",
+        "return (*fresh, False)",
+        "tests/record/test_recorder.py -k word_of_an_end",
+    ),
+    Mutant(
         "a start whose claim the disk has forgotten is repeated",
         "service/startup.py",
         "                self._take_again(one)\n",

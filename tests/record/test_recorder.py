@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import sys
 import time
 
 import pytest
@@ -308,3 +309,36 @@ def test_a_result_that_cannot_be_written_during_a_merge_holds_up_no_other(brain,
         (brain.completed / "a.md").rmdir()
         made.record()
     assert (brain.completed / "a.md").is_file()
+
+
+def test_word_of_an_end_that_comes_after_it_was_begun_books_nothing_twice(brain, opened, monkeypatch):
+    """The journal tells the recorder first, the disk fails behind the ledger's row, and only then its daemon tells it."""
+    one = done(attempt())
+    end(opened, brain, one)
+
+    def refuse(_paths) -> None:
+        raise StorageError("syncing the logs: no space")
+
+    with recorder_of(opened) as made:
+        monkeypatch.setattr(opened.files, "sync_folders", lambda paths: refuse(paths) if "logs" in str(paths) else None)
+        with pytest.raises(StorageError):
+            made.record()
+        monkeypatch.undo()
+        assert [row.attempt_id for row in brain.rows()] == [one.attempt_id]
+        made.remember(one, None)
+        made.record()
+    assert [row.attempt_id for row in brain.rows()] == [one.attempt_id]
+    (page,) = (brain.root / "logs" / "activity").glob("*.md")
+    assert page.read_text().count(one.attempt_id) == 1
+
+
+def test_word_of_an_end_that_is_recorded_already_is_not_kept(brain, opened):
+    """Else a daemon that runs for months would keep the texts of its tasks."""
+    one = done(attempt())
+    end(opened, brain, one)
+    with recorder_of(opened) as made:
+        made.record()
+        before = sys.getrefcount(one)
+        made.remember(one, None)
+        made.record()
+        assert sys.getrefcount(one) == before
