@@ -320,10 +320,10 @@ def test_word_of_an_end_that_comes_after_it_was_begun_books_nothing_twice(brain,
         raise StorageError("syncing the logs: no space")
 
     with recorder_of(opened) as made:
-        monkeypatch.setattr(opened.files, "sync_folders", lambda paths: refuse(paths) if "logs" in str(paths) else None)
-        with pytest.raises(StorageError):
-            made.record()
-        monkeypatch.undo()
+        with monkeypatch.context() as broken:
+            broken.setattr(opened.files, "sync_folders", lambda paths: refuse(paths) if "logs" in str(paths) else None)
+            with pytest.raises(StorageError):
+                made.record()
         assert [row.attempt_id for row in brain.rows()] == [one.attempt_id]
         made.remember(one, None)
         made.record()
