@@ -34,7 +34,7 @@ class BoardWriter:
         self._intake = intake
         self._dispatch = dispatch
         self._parking = parking
-        self._foreseen = Foreseen(brain, dispatch.route, find)
+        self._foreseen = Foreseen(brain, dispatch.choices.route, find)
         self._written_at = 0.0
         self._last: tuple[object, ...] = ()
         self._holds: tuple[Hold, ...] | None = None

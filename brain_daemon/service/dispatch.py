@@ -7,27 +7,22 @@ into the queue; whether it is free is judged by policy, never here.
 
 import bisect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from brain_daemon.adapters.registry import Registry
-from brain_daemon.adapters.tokens import count
 from brain_daemon.adapters.tools import is_quick_tool
-from brain_daemon.model.interface import Tier
 from brain_daemon.model.outcome import Reason
-from brain_daemon.model.routing_table import RoutingTable, Strategy
+from brain_daemon.model.routing_table import RoutingTable
 from brain_daemon.model.task import OnLimit, Priority, TaskSpec
-from brain_daemon.policy.admission import Hold, Shut, Slots, Start, admit, within_reach
-from brain_daemon.policy.drawing import drawn
-from brain_daemon.policy.eligibility import Candidate
-from brain_daemon.policy.learning import Learn
+from brain_daemon.policy.admission import Hold, Slots, Start, admit, within_reach
 from brain_daemon.policy.readiness import DependencyFailed, Doubt, Ready, Wait, order_key
 from brain_daemon.policy.resuming import going_on
-from brain_daemon.policy.routing import Choice, Nobody, Ranked, route
+from brain_daemon.policy.routing import Choice, Nobody
+from brain_daemon.service.choices import Choices
 from brain_daemon.service.config import Config
 from brain_daemon.service.doubts import Doubts, why_ended
-from brain_daemon.service.granting import routing_policy
 from brain_daemon.service.intake import Intake, PendingTask
 from brain_daemon.service.limits import Limits
 from brain_daemon.service.past import Past
@@ -80,8 +75,6 @@ class Fail:
 
 _Key = tuple[tuple[int, float, str], str]
 _LOOK_AGAIN_SECONDS = 5.0
-_DEAR = frozenset({Tier.PAID, Tier.FALLBACK})
-_TAKING_TURNS = (Strategy.ROUND_ROBIN, Strategy.LEAST_LOADED)
 _MEDIUM, _LOW = 1, 2
 _LOOKED_AT = 200
 """How many of a rank are looked at when a window is about to lapse: a long queue must not make each look long."""
@@ -97,18 +90,14 @@ class Dispatch:
         self._intake = intake
         self._registry = registry
         self._limits = limits
-        self._past = past
+        self.choices = Choices(config, registry, past)
         self.doubts = Doubts(intake)
-        self.table = RoutingTable()
         self.held: dict[str, Held] = {}
         self.pauses: dict[str, float] = {}
         self._queue: list[_Key] = []
         self._keys: dict[str, _Key] = {}
         self._faulty: dict[str, PendingTask] = {}
-        self._routes: dict[tuple[object, ...], Choice | Nobody] = {}
-        self._last_routed: TaskSpec | None = None
         self._quick: dict[str, bool] = {}
-        self._turn = 0
         self.conflicts: dict[str, tuple[str, ...]] = {}
         self.resuming: dict[str, str] = {}
         self.workflows: list[PendingTask] = []
@@ -135,8 +124,7 @@ class Dispatch:
 
     def interfaces_changed(self, table: RoutingTable) -> None:
         """Other interfaces or another table: every choice is made anew."""
-        self.table = table
-        self._routes.clear()
+        self.choices.made_anew(table)
         self._requeue(list(self.held))
 
     def task_ended(self, task_id: str) -> None:
@@ -182,7 +170,7 @@ class Dispatch:
 
     def pick(self, free: int, running: Mapping[str, int], quick: int = 0) -> list[Go | Fail]:
         """What to do now: everything that needs no slot, starts for at most `free` tasks, and for `quick` more whose tool is quick."""
-        self._catch_up()
+        self.choices.catch_up()
         picks: list[Go | Fail] = [Fail(pending) for pending in self._faulty.values()]
         self._faulty.clear()
         if free <= 0 and not self._queue:
@@ -255,7 +243,7 @@ class Dispatch:
         """
         queue = list(self._queue)
         in_order = ((name, False) for _, name in queue)
-        if len(queue) <= free or self.table.strategy in _TAKING_TURNS:
+        if len(queue) <= free or self.choices.take_turns:
             return in_order
         medium = bisect.bisect_left(queue, _MEDIUM, key=_turn_of)
         low = bisect.bisect_left(queue, _LOW, key=_turn_of)
@@ -273,7 +261,7 @@ class Dispatch:
     def _first_choice(self, name: str) -> str | None:
         """Where a queued task would go first; None where nowhere, or where it is a workflow."""
         task = self._intake.tasks[name].task
-        choice = None if task is None or task.workflow is not None else self.route(task)
+        choice = None if task is None or task.workflow is not None else self.choices.route(task)
         return choice.ranked[0].name if isinstance(choice, Choice) else None
 
     def _ripens(self, answer: Go | Fail | Held) -> bool:
@@ -316,7 +304,7 @@ class Dispatch:
         if task.workflow is not None:
             self.workflows.append(pending)
             return Held("a workflow, which begins with the next look")
-        choice = self.route(task)
+        choice = self.choices.route(task)
         if isinstance(choice, Nobody):
             return Held(choice.reason, nobody=choice)
         caps = self._limits.caps(one.name for one in choice.ranked)
@@ -342,15 +330,15 @@ class Dispatch:
         here = going_on(choice, resuming)
         if id(here) in full:
             return None
-        turn = going_on(self.drawn(choice, task), resuming)
+        turn = going_on(self.choices.drawn(choice, task), resuming)
         answer = self._admit(task, turn, slots)
         if isinstance(answer, Hold) and here is not choice and (answer.dearer or task.on_limit is OnLimit.FALLBACK):
-            turn = self.drawn(choice, task)
+            turn = self.choices.drawn(choice, task)
             answer = self._admit(task, turn, slots)
         if isinstance(answer, Start):
             if self._awaits_check(turn, answer):
                 return None
-            return Go(pending, task, self._there(turn), answer)
+            return Go(pending, task, self.choices.there(turn), answer)
         return self._no_room(answer, here, full)
 
     def _admit(self, task: TaskSpec, choice: Choice, slots: Slots) -> Start | Hold:
@@ -360,7 +348,7 @@ class Dispatch:
             slots=slots,
             now=time.time(),
             on_limit=on_limit,
-            closed=lambda ranked: self.away(ranked) or self._limits.closed(task, ranked, choice, on_limit),
+            closed=lambda ranked: self.choices.away(ranked) or self._limits.closed(task, ranked, choice, on_limit),
         )
 
     @staticmethod
@@ -401,88 +389,6 @@ class Dispatch:
 
     def _is_released(self, pending: PendingTask) -> bool:
         return pending.task is not None and pending.task.sha256 in self._intake.released
-
-    def route(self, task: TaskSpec) -> Choice | Nobody:
-        """policy/routing.py on the interfaces of now; equal questions are asked once until something changes."""
-        tokens = self._tokens(task)
-        key = (
-            task.type,
-            task.requires,
-            task.interface,
-            task.preferred_interface,
-            task.model,
-            task.permissions,
-            task.local_only,
-            task.never,
-            tokens,
-        )
-        self._last_routed = task
-        found = self._routes.get(key)
-        if found is None or self.table.strategy in _TAKING_TURNS:
-            self._turn += 1
-            candidates = self._registry.candidates({})
-            found = self._unpaid(task, candidates, tokens, self._chosen(task, candidates, tokens))
-            self._routes[key] = found
-        return found
-
-    def _chosen(self, task: TaskSpec, candidates: Sequence[Candidate], tokens: int | None) -> Choice | Nobody:
-        return route(
-            task,
-            candidates,
-            self.table,
-            prompt_tokens=tokens,
-            policy=routing_policy(self._config),
-            turn=self._turn,
-            lessons={} if self._past is None else self._past.lessons(candidates, task, self.table),
-            learn=Learn(self._config.learn),
-        )
-
-    def _unpaid(
-        self, task: TaskSpec, candidates: Sequence[Candidate], tokens: int | None, found: Choice | Nobody
-    ) -> Choice | Nobody:
-        """The choice, with those in it that would do the task for nothing and only cannot work now: a login that has expired in the
-        night must not send a queue to a paid interface. That such a one has worked here before tells it from one never set up."""
-        if self._past is None or isinstance(found, Nobody) or found.ranked[0].tier not in _DEAR:
-            return found
-        served = [replace(one, usable=one.usable or self._past.has_served(one.spec.name)) for one in candidates]
-        hoped = found if served == list(candidates) else self._chosen(task, served, tokens)
-        return hoped if isinstance(hoped, Choice) and hoped.ranked[0].rung < found.ranked[0].rung else found
-
-    def _there(self, choice: Choice) -> Choice:
-        """The choice without those that cannot work now."""
-        left = tuple(one for one in choice.ranked if self.away(one) is None)
-        return choice if len(left) == len(choice.ranked) else replace(choice, ranked=left)
-
-    def away(self, ranked: Ranked) -> Shut | None:
-        """Why one that is ranked cannot work now."""
-        entry = self._registry.entries.get(ranked.name)
-        if entry is None or entry.usable or entry.is_unchecked:
-            return None
-        return Shut(why=f"{entry.why_not} (it has worked here before, so nothing is paid for that unasked)")
-
-    def drawn(self, choice: Choice, task: TaskSpec) -> Choice:
-        """What `route` left open, ordered for this very task."""
-        return choice if self._past is None else drawn(choice, task.id, self._past.prefers(task))
-
-    def _catch_up(self) -> None:
-        """Choices are made anew when history is another one."""
-        if self._past is not None and self._past.look(self.table):
-            self._routes.clear()
-
-    def rest(self) -> None:
-        """Nothing waits: catch up with what has ended, and choose again for the task that came last, as the next one will be like it."""
-        if self._past is not None and self._past.look(self.table, now=True):
-            self._routes.clear()
-            if self._last_routed is not None and self.table.strategy not in _TAKING_TURNS:
-                self.route(self._last_routed)
-
-    def _tokens(self, task: TaskSpec) -> int | None:
-        """The prompt's tokens where some interface could refuse them; a token is at least one byte."""
-        limits = [entry.spec.limits.tokens_per_request for entry in self._registry.entries.values()]
-        least = min((limit for limit in limits if limit is not None), default=None)
-        if least is None or task.size_bytes <= least:
-            return None
-        return count(task.text).tokens
 
     def _requeue(self, names: list[str]) -> None:
         for name in names:

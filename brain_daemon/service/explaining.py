@@ -133,13 +133,13 @@ def _without_slot(brain: Brain, dispatch: Dispatch, gate: Gate, task: TaskSpec, 
     """A task that only lacks a slot stays in the queue without a word: this is what admission said."""
     released = gate.released(task)
     on_limit = released.on_limit or OnLimit(brain.config.on_limit)
-    choice = dispatch.route(released)
+    choice = dispatch.choices.route(released)
     if isinstance(choice, Nobody):
         return Now(interface=None, why=choice.reason)
-    turn = dispatch.drawn(choice, released)
+    turn = dispatch.choices.drawn(choice, released)
 
     def closed(ranked: Ranked) -> Shut | None:
-        return dispatch.away(ranked) or gate.closed(released, ranked, turn, on_limit)
+        return dispatch.choices.away(ranked) or gate.closed(released, ranked, turn, on_limit)
 
     slots = Slots(total_free=1, running=busy, caps=gate.caps(one.name for one in turn.ranked))
     answer = admit(turn, slots=slots, now=time.time(), on_limit=on_limit, closed=closed)

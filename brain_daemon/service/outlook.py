@@ -45,8 +45,8 @@ class Outlook:
     def choice(self, task: TaskSpec) -> Choice | Nobody:
         """Who may do it, in the order of this very task."""
         task = self._gate.released(task)
-        found = self._dispatch.route(task)
-        return found if isinstance(found, Nobody) else self._dispatch.drawn(found, task)
+        found = self._dispatch.choices.route(task)
+        return found if isinstance(found, Nobody) else self._dispatch.choices.drawn(found, task)
 
     def admitted(self, task: TaskSpec, choice: Choice) -> Start | Hold:
         """Whether it may start, beside those that were asked about before it, and where."""
@@ -57,7 +57,7 @@ class Outlook:
             slots=_ONE_SLOT,
             now=time.time(),
             on_limit=on_limit,
-            closed=lambda one: self._dispatch.away(one) or self._gate.closed(task, one, choice, on_limit),
+            closed=lambda one: self._dispatch.choices.away(one) or self._gate.closed(task, one, choice, on_limit),
         )
         if isinstance(answer, Start):
             self._gate.planned(task, answer.ranked)

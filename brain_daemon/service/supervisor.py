@@ -218,7 +218,7 @@ class Supervisor:
         self._resting = None
         if not (self._jobs.running or len(self._dispatch) or self._lookout):
             try:
-                self._dispatch.rest()
+                self._dispatch.choices.rest()
             except StorageError as error:
                 self._disk.trouble(error)
 

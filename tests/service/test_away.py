@@ -27,7 +27,7 @@ class Desk:
     def log_out(self, name: str, why: str = "its login has expired") -> None:
         self.registry.note_check(self.registry.entries[name].spec, why)
         self.registry.scan()
-        self.dispatch.interfaces_changed(self.dispatch.table)
+        self.dispatch.interfaces_changed(self.dispatch.choices.table)
 
     def started(self, name: str = "t", **fields: object) -> dict[str, str]:
         """Where a task goes, if it starts."""

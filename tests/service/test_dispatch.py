@@ -229,7 +229,7 @@ def test_what_nobody_could_do_is_chosen_anew_when_the_interfaces_change(desk):
     assert desk.dispatch.held["a.md"].nobody.missing_capabilities == ("telepathy",)
     desk.brain.echo("medium", more="capabilities: [telepathy]\n")
     desk.registry.scan()
-    desk.dispatch.interfaces_changed(desk.dispatch.table)
+    desk.dispatch.interfaces_changed(desk.dispatch.choices.table)
     assert desk.pick() == ["a"]
 
 
@@ -287,7 +287,7 @@ def test_what_is_taken_while_it_is_looked_at_anew_is_left_out(desk):
     desk.drop("flow.md", workflow="w")
     assert desk.pick() == []
     (flow,) = desk.dispatch.workflows
-    desk.dispatch.interfaces_changed(desk.dispatch.table)
+    desk.dispatch.interfaces_changed(desk.dispatch.choices.table)
     desk.intake.forget(flow.name)
     desk.drop("other.md")
     assert desk.pick() == ["other"]

@@ -43,7 +43,7 @@ def asked(root, task_id):
         dispatch = Dispatch(brain.config, intake, registry, NoLimits(), past)
         dispatch.interfaces_changed(table)
         now = look(brain, registry, table, past, task, os.path.join(brain.layout.pending, name))
-        choice = dispatch.route(task)
+        choice = dispatch.choices.route(task)
         assert isinstance(choice, Choice)
         return now, note(task, choice, past, table, "wait", now)
 

@@ -183,7 +183,7 @@ def test_route_explain_says_it_of_a_task_of_low_priority(brain):
         low, medium = (
             parse_task("t.md", f"---\npriority: {one}\n---\nSay it.\n".encode()) for one in ("low", "medium")
         )
-        choice = desk.dispatch.route(low)
+        choice = desk.dispatch.choices.route(low)
         assert isinstance(choice, Choice)
         assert "a window of counted ends at" in sentence(low, choice, journal, now)
         assert sentence(medium, choice, journal, now) == ""

@@ -66,9 +66,9 @@ def choice_of(opened, past: Past, table: RoutingTable, tmp_path, text: str) -> C
     os.replace(tmp_path / "q.md", os.path.join(opened.layout.pending, "q.md"))
     intake.complete("q.md")
     task = intake.tasks["q.md"].task
-    found = dispatch.route(task)
+    found = dispatch.choices.route(task)
     assert isinstance(found, Choice)
-    return dispatch.drawn(found, task)
+    return dispatch.choices.drawn(found, task)
 
 
 def test_rows_are_added_as_they_come(opened):

@@ -249,7 +249,7 @@ def crossroads(brain):
         task = gate.released(
             parse_task("job.md", f"---\npreferred_interface: spent\non_limit: {on_limit}\n---\n# Job\n".encode())
         )
-        found = dispatch._admit(task, dispatch.route(task), Slots(total_free=1))
+        found = dispatch._admit(task, dispatch.choices.route(task), Slots(total_free=1))
         return found.name if isinstance(found, Start) else None
 
     yield taken

@@ -191,7 +191,7 @@ def route_command(call: Call, task: str, explain: bool, as_json: bool) -> None:
         past.look(table, now=True)
         dispatch = Dispatch(brain.config, Intake(brain, brain.redactor(registry)), registry, NoLimits(), past)
         dispatch.interfaces_changed(table)
-        asked = dispatch.route(spec)
+        asked = dispatch.choices.route(spec)
         on_limit = spec.on_limit or OnLimit(brain.config.on_limit)
         told = as_json or not explain  # the table has a column for the draws
         found = drawn(asked, spec.id, past.prefers(spec), explained=told) if isinstance(asked, Choice) else asked
@@ -199,7 +199,7 @@ def route_command(call: Call, task: str, explain: bool, as_json: bool) -> None:
         if isinstance(found, Choice):
             now = look(brain, registry, table, past, spec, path)
             soon = sentence(spec, found, brain.journal, time.time())
-            away = (f"{one.name}: {shut.why}" for one in found.ranked if (shut := dispatch.away(one)))
+            away = (f"{one.name}: {shut.why}" for one in found.ranked if (shut := dispatch.choices.away(one)))
             found = replace(found, warnings=(*found.warnings, *away))
     if as_json:
         print_json(_route_facts(spec, found, fault, now))
