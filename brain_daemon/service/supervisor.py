@@ -518,7 +518,14 @@ class Supervisor:
         self._wake.set()
 
     def _on_end(self, attempt: Attempt, task: TaskSpec | None) -> None:
-        """An outcome is durable."""
+        """An outcome is durable: whatever goes wrong in what follows from it here, it is recorded."""
+        try:
+            self._note_end(attempt, task)
+        finally:
+            self._recorder.hand_in(attempt, task)
+        _LOG.info("an attempt has ended", extra=_facts(attempt))
+
+    def _note_end(self, attempt: Attempt, task: TaskSpec | None) -> None:
         if attempt.status is Status.FAILED:
             self._failed += 1
         if attempt.status is not None:
@@ -532,8 +539,6 @@ class Supervisor:
             # The outcome stands; what it means for the limits is read from the journal and the ledger by the next start.
             _LOG.error("what an end means for the limits is not kept", extra={"action": "end", "error": str(error)})
         self._board.ended(attempt)
-        self._recorder.hand_in(attempt, task)
-        _LOG.info("an attempt has ended", extra=_facts(attempt))
 
     def _on_vouched(self, name: str) -> None:
         """The check of an interface has passed."""

@@ -149,3 +149,31 @@ async def test_a_waiter_that_is_cancelled_does_not_take_the_others_with_it(journ
     gone.cancel()
     await stays
     assert len(journal.ids_in(AttemptState.STARTING, -1)) == 2
+
+
+async def test_a_fault_of_one_who_hears_keeps_nobody_else_from_it(journal):
+    """The outcome is durable: whoever waits goes on, and the next end is told."""
+    told: list[str] = []
+
+    def hear(one: Attempt, _task: object) -> None:
+        told.append(one.attempt_id)
+        if len(told) == 1:
+            raise RuntimeError("what nobody thought of")
+
+    desk = Desk(journal, hear)
+    both = [attempt(1), attempt(2)]
+    desk.start_now(both)
+    await asyncio.gather(*(desk.end(ended(one), None) for one in both))
+    assert told == [one.attempt_id for one in both]
+    assert len(journal.ids_in(AttemptState.ENDED, -1)) == 2
+
+
+async def test_starts_that_cannot_be_written_are_told_so_at_once(journal, files):
+    """And nothing of them is in the journal."""
+    desk = Desk(journal, lambda one, _: None)
+    files.refuse = 1
+    with pytest.raises(StorageError):
+        desk.start_now([attempt(1)])
+    assert journal.ids_in(AttemptState.STARTING, -1) == []
+    desk.start_now([attempt(1)])
+    assert len(journal.ids_in(AttemptState.STARTING, -1)) == 1

@@ -14,6 +14,7 @@ from brain_daemon.model.errors import Damaged, Occupied, StorageError
 from brain_daemon.service import actions
 from brain_daemon.service import disk as disk_module
 from brain_daemon.service import jobs as jobs_module
+from brain_daemon.service.gate import Gate
 from brain_daemon.service.lookout import Lookout
 from brain_daemon.service.reindexing import recorded_paths
 from brain_daemon.store import control, locks
@@ -352,3 +353,16 @@ async def test_below_the_reserve_nothing_new_is_claimed(brain):
     async with brain.running(reserve="100000GB") as daemon:
         await daemon.until(lambda: brain.board.exists() and "bytes are free" in brain.board.read_text(), "the board")
         assert brain.where("a") == ["pending"]
+
+
+async def test_an_outcome_is_recorded_whatever_goes_wrong_in_what_follows_from_it(brain, monkeypatch):
+    """It is durable, so a fault in counting it against the limits must not keep it out of the files until the recorder looks by itself."""
+    brain.echo()
+
+    def fail(*_told: object) -> bool:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(Gate, "ended", fail)
+    async with brain.running() as daemon:
+        brain.drop("a.md")
+        await daemon.until((brain.completed / "a.md").exists, "the outcome in the files", 15.0)
