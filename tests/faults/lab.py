@@ -118,6 +118,12 @@ class FaultyFiles(Files):
     def committed(self, owner: Any) -> None:
         """A transaction of SQLite has been committed by the journal or database `owner`."""
 
+    @property
+    def has_crashed(self) -> bool:
+        """A crash was to come. Where its thread had nothing more to do after the operation, or the others were about to end, it came
+        when the run had ended by itself."""
+        return self._fault.kills and self.struck is not None
+
     def die(self) -> None:
         """Nothing is done on this machine any more."""
         with self._turn:
@@ -156,6 +162,11 @@ class FaultyFiles(Files):
     def put(self, path: str, data: bytes, *, sync: bool = True) -> None:
         super().put(path, data, sync=sync)
         self.passed()
+
+    def put_if(self, path: str, data: bytes, still: Callable[[], bool], *, sync: bool = True) -> bool:
+        put = super().put_if(path, data, still, sync=sync)
+        self.passed()
+        return put
 
     def move(self, source: str, target: str) -> None:
         super().move(source, target)
@@ -272,7 +283,7 @@ def run_daemon(root: str, files: Files | None = None) -> Run:
                 with contextlib.suppress(sqlite3.Error):
                     journal.close()
     if isinstance(files, FaultyFiles):
-        return Run(code, error, tuple(files.operations), files.struck)
+        return Run(None if files.has_crashed else code, error, tuple(files.operations), files.struck)
     return Run(code, error, (), None)
 
 
@@ -303,7 +314,7 @@ def run_act(root: str, act: Act, files: Files | None = None) -> Run:
                 with contextlib.suppress(sqlite3.Error):
                     journal.close()
     if isinstance(files, FaultyFiles):
-        return Run(code, error, tuple(files.operations), files.struck)
+        return Run(None if files.has_crashed else code, error, tuple(files.operations), files.struck)
     return Run(code, error, (), None)
 
 
