@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from brain_daemon.model.attempt import Attempt, AttemptState
-from brain_daemon.model.errors import BrainError, UserError
+from brain_daemon.model.errors import UserError
 from brain_daemon.model.ids import normal_name
 from brain_daemon.model.parsing import parse_task
 from brain_daemon.model.task import Permissions, TaskSpec
@@ -230,8 +230,7 @@ class _Desk:
             if hashlib.sha256(spec).hexdigest() != task.sha256:
                 self._queue.give_back(task.id, pending.name)
                 return None
-            attempt = self._attempt(pending, task, spec)
-            self._keep(attempt)
+            attempt = self._kept(pending, task, spec)
         workspace = self._brain.layout.workspace(attempt.attempt_id)
         self._brain.files.make_folder(os.path.join(workspace, "out"))
         return Claimed(task=task, attempt=attempt, workspace=workspace)
@@ -257,12 +256,15 @@ class _Desk:
             routing={"reason": f"claimed by {self._agent.name}"},
         )
 
-    def _keep(self, attempt: Attempt) -> None:
+    def _kept(self, pending: PendingTask, task: TaskSpec, spec: bytes) -> Attempt:
+        """The attempt, durable; where that fails, for whatever reason, the agent has nothing and the file goes back."""
         try:
+            attempt = self._attempt(pending, task, spec)
             self._brain.journal.add([attempt])
-        except BrainError:
-            self._queue.give_back(attempt.task_id, attempt.name)
+        except Exception:
+            self._queue.give_back(task.id, pending.name)
             raise
+        return attempt
 
 
 def _turn(pending: PendingTask) -> tuple[int, float, str]:

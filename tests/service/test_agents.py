@@ -174,6 +174,22 @@ def test_a_file_that_is_just_being_written_is_waited_for(brain, open_brain):
     assert time.monotonic() - began >= 0.15
 
 
+@pytest.mark.parametrize("error", [StorageError("no space"), RuntimeError("what nobody thought of")])
+def test_a_claim_that_does_not_get_on_record_gives_its_file_back(brain, here, monkeypatch, error):
+    """The agent hears of the error, and has nothing; its next claim gets the same task."""
+    brain.drop("one.md", task())
+
+    def refuse(_attempts: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(here.journal, "add", refuse)
+        with pytest.raises(type(error)):
+            agents.claim(here, ANN)
+    assert brain.where("one") == ["pending"]
+    assert claimed(here).task.id == "one"
+
+
 def test_names_of_our_own_cannot_be_taken_by_an_agent(here):
     """`daemon` and `person` say who else claims."""
     with pytest.raises(UserError, match="--as"):
