@@ -207,7 +207,10 @@ def _row(
             fields[key] = _referred(value, names) if field in _REFERRING else value
     if "chain" not in {FIELD_OF.get(squeezed(key)) for key in fields}:
         fields["chain"] = batch_id
-    text = compose(task_id, values[prompts[0]].rstrip("\n") + "\n", {**fields, "mode": Mode.BATCH.value})
+    try:
+        text = compose(task_id, values[prompts[0]].rstrip("\n") + "\n", {**fields, "mode": Mode.BATCH.value})
+    except ValueError as error:
+        raise Malformed(str(error)) from None
     parsed = parse_task(f"{task_id}.md", text.encode("utf-8", "surrogateescape"), limits=limits)
     if isinstance(parsed, Rejection):
         raise Malformed(explain(parsed).replace("\n", "; "))

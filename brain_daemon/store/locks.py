@@ -82,7 +82,7 @@ class _ShortLock:
         self._close()
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _short_lock(path: str, _process: int, _thread: int) -> _ShortLock:
     return _ShortLock(path)
 

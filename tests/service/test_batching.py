@@ -72,6 +72,7 @@ def test_defaults_hold_for_every_row_that_does_not_say_otherwise(tmp_path):
         ("b.json", '[{"id": "a", "prompt": "A."}, {"id": "a", "prompt": "B."}]', "another row has too"),
         ("b.csv", "prompt,type\nA.,code,extra\n", "line 2"),
         ("b.yaml", "- {prompt: [}\n", "line 1"),
+        ("b.json", json.dumps([{"prompt": "A.", "k" * 200: "x"}]), "row 1: a key of 200 characters"),
     ],
 )
 def test_what_is_no_batch_is_refused_with_its_place(tmp_path, name, text, said):
