@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from brain_daemon.memory.texts import Text
 from brain_daemon.model.errors import Damaged, StorageError
 from brain_daemon.model.words import apart
+from brain_daemon.store.database import statements
 from brain_daemon.store.files import Files
 
 FORMAT = 1
@@ -104,7 +105,7 @@ class Index:
         with self._transaction():
             if self._connection.execute("pragma user_version").fetchone()[0]:
                 return
-            for statement in _statements(script):
+            for statement in statements(script):
                 self._connection.execute(statement)
             self._connection.execute("insert into meta values ('epoch', ?)", (uuid.uuid4().hex[:12],))
             self._connection.execute(f"pragma user_version = {FORMAT}")
@@ -323,15 +324,6 @@ def _place(row: Sequence[Any], score: float = 0.0) -> Place:
 
 def _name(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
-
-
-def _statements(script: str) -> Iterator[str]:
-    text = ""
-    for line in script.splitlines():
-        text += line + "\n"
-        if sqlite3.complete_statement(text):
-            yield text
-            text = ""
 
 
 @contextmanager

@@ -37,7 +37,8 @@ _CLAIM_SECONDS = 1.0
 class Jobs:
     """The jobs of one daemon, by casefolded task id in `running`.
 
-    `have_begun` says that some wait for the loop to take their first step; whoever lets it resets that. `rescan` asks for a scan of pending/, `record` for a look at what is owed, `trouble` hears of disk errors before a start.
+    `have_begun` says that some wait for the loop to take their first step; whoever lets it resets that. `rescan` asks for a scan of
+    pending/, `record` for a look at what is owed, `trouble` hears of disk errors before a start.
     """
 
     def __init__(

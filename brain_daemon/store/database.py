@@ -139,7 +139,7 @@ class Database:
             # Now, while nobody else has it: SQLite does not wait for others when it changes to a write-ahead log.
             connection.execute("pragma journal_mode = wal")
             connection.execute("begin immediate")
-            for statement in _statements(script):
+            for statement in statements(script):
                 connection.execute(statement)
             connection.execute(f"pragma user_version = {self._kind.version}")
             connection.execute("commit")
@@ -166,7 +166,7 @@ def _is_held(door: int) -> bool:
     return True
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements(script: str) -> Iterator[str]:
     """The statements of a script one by one: executescript would end our transaction."""
     text = ""
     for line in script.splitlines():

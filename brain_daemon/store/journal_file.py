@@ -18,6 +18,7 @@ from importlib.resources import files as package_files
 
 from brain_daemon.model.cleaning import clean_line
 from brain_daemon.model.errors import Damaged, Refused, StorageError
+from brain_daemon.store.database import statements
 from brain_daemon.store.files import Files
 from brain_daemon.store.looking import address_to_read, only_looking
 
@@ -105,7 +106,7 @@ class JournalFile:
             # Now, while nobody else has it: SQLite does not wait for others when it changes to a write-ahead log.
             connection.execute("pragma journal_mode = wal")
             connection.execute("begin immediate")
-            for statement in _statements(script):
+            for statement in statements(script):
                 connection.execute(statement)
             connection.execute("insert into meta values ('born', ?)", (repr(time.time()),))
             connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
@@ -151,13 +152,3 @@ class JournalFile:
             f"reading {what} in the journal {self._path}: its row is not one of ours ({said}). It is kept as it is. "
             "Restore the journal from a backup, or move it away: tasks in active/ are then held as interrupted."
         )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: executescript would end our transaction."""
-    text = ""
-    for line in script.splitlines():
-        text += line + "\n"
-        if sqlite3.complete_statement(text):
-            yield text
-            text = ""

@@ -82,7 +82,8 @@ class _ShortLock:
         self._close()
 
 
-@lru_cache(maxsize=4)
+# Room for each thread that takes one: a thread that holds one which has gone from here would wait for itself.
+@lru_cache(maxsize=16)
 def _short_lock(path: str, _process: int, _thread: int) -> _ShortLock:
     return _ShortLock(path)
 
