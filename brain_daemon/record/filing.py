@@ -218,6 +218,8 @@ class Filing:
             self._journal.set_ended_tasks([_record(self._layout, *one) for one in finished])
             self._journal.insert_outcomes([one.row.to_values() for one in filed])
             self._journal.set_recorded([one.attempt.attempt_id for one in filed])
+        if self._tally is not None:
+            self._tally.settle()
         self._outbox.put(filed)
         if refused:
             raise refused[0]
@@ -270,7 +272,7 @@ class Filing:
         """Metrics and usage of the day, as wholes."""
         today = time.strftime("%Y-%m-%d", time.gmtime())
         if self._tally is None or self._tally.day != today:
-            self._tally = DayTally(today, map(CostRow.from_values, self._journal.outcomes(day=today)))
+            self._tally = self._tally_of(today)
         for one in filed:
             ended = one.attempt.ended
             self._tally.add(one.row, None if ended is None else ended.usage.requests)
@@ -287,6 +289,14 @@ class Filing:
             ],
         )
         self._put_whole(os.path.join(self._layout.context, "usage.md"), usage.render(view))
+
+    def _tally_of(self, day: str) -> DayTally:
+        """What is recorded of a day; an index built anew from the text may know rows of what is yet to be filed."""
+        owed = set(self._journal.ids_in(AttemptState.ENDED, -1))
+        rows = map(CostRow.from_values, self._journal.outcomes(day=day))
+        tally = DayTally(day, (row for row in rows if row.attempt_id not in owed))
+        tally.settle()
+        return tally
 
     def _put_whole(self, path: str, data: bytes, *, sync: bool = False) -> None:
         self._files.put(path, data, sync=sync)

@@ -4,12 +4,14 @@ What an interface could not even try (a rate limit, an outage, a missing login) 
 failures are counted as `availability`, apart from `quality`, and what was nobody's fault here (cancelled, a failed
 dependency) as `other`. `success_rate` is completed / (completed + quality failures), null where there is neither.
 Latencies are the durations of completed attempts, nearest-rank percentiles, in seconds. All of it follows from the ledger: a
-tally fed with a day's rows in any order renders the same bytes. A row without an interface counts in the total alone.
+tally fed with a day's rows in any order renders the same bytes. A row without an interface counts in the total alone. A tally
+takes room for the different durations of a day, to the millisecond, not for each of its attempts.
 """
 
 import json
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -44,16 +46,16 @@ class Used(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts of one cell of the table; the latencies are sorted in place when they are asked for."""
+    """Counts of one cell of the table; of the latencies, how many took so many milliseconds."""
 
     quality: int = 0
     availability: int = 0
     other: int = 0
-    latencies: list[float] = field(default_factory=list)
+    latencies: Counter[int] = field(default_factory=Counter)
 
     def add(self, row: CostRow) -> None:
         if row.status is Status.COMPLETED:
-            self.latencies.append(row.duration_seconds)
+            self.latencies[round(row.duration_seconds * 1000)] += 1
         elif row.reason in QUALITY:
             self.quality += 1
         elif row.reason in AVAILABILITY:
@@ -62,16 +64,14 @@ class _Tally:
             self.other += 1
 
     def facts(self) -> dict[str, Any]:
-        # Sorting what is already sorted but for its end costs one pass.
-        self.latencies.sort()
-        completed = len(self.latencies)
+        completed = self.latencies.total()
         judged = completed + self.quality
         return {
             "count": judged + self.availability + self.other,
             "completed": completed,
             "failed": {"quality": self.quality, "availability": self.availability, "other": self.other},
             "success_rate": round(completed / judged, 4) if judged else None,
-            "latency_seconds": {"p50": percentile(self.latencies, 50), "p95": percentile(self.latencies, 95)},
+            "latency_seconds": {"p50": _counted(self.latencies, 50), "p95": _counted(self.latencies, 95)},
         }
 
 
@@ -89,7 +89,7 @@ class DayTally:
             self.add(row)
 
     def add(self, row: CostRow, requests: int | None = None) -> None:
-        """Count an attempt, once however often it is given; a row of another day is left out.
+        """Count an attempt, once however often it is given before it is settled; a row of another day is left out.
 
         `requests` are those it took at the provider; the ledger does not keep them, so one is counted where nobody tells.
         """
@@ -101,6 +101,10 @@ class DayTally:
             self._interfaces.setdefault(row.interface, _Tally()).add(row)
             self._types.setdefault((row.interface, row.task_type or GENERAL_TYPE), _Tally()).add(row)
             self._used[row.interface] = self._used.get(row.interface, Used()).plus(row, requests)
+
+    def settle(self) -> None:
+        """What was counted until now is on record and will not be given again."""
+        self._seen.clear()
 
     def used(self) -> dict[str, Used]:
         """What each interface was used for on this day."""
@@ -127,6 +131,16 @@ def percentile(ordered: list[float], percent: int) -> float | None:
     if not ordered:
         return None
     return round(ordered[math.ceil(len(ordered) * percent / 100) - 1], 3)
+
+
+def _counted(milliseconds: Mapping[int, int], percent: int) -> float | None:
+    """`percentile` of durations that are counted by their milliseconds."""
+    left = math.ceil(sum(milliseconds.values()) * percent / 100)
+    for duration in sorted(milliseconds):
+        left -= milliseconds[duration]
+        if left <= 0:
+            return duration / 1000
+    return None
 
 
 def _block(interface: dict[str, Any]) -> str:

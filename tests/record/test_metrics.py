@@ -1,6 +1,8 @@
 """The day's metrics follow from its rows, and an outage is not a bad answer."""
 
 import json
+import pickle
+import sys
 from dataclasses import replace
 
 import pytest
@@ -99,6 +101,29 @@ def test_an_attempt_counts_once_and_only_on_its_day():
     tally.add(row(1))
     tally.add(row(2, timestamp="2026-11-19T23:59:59Z"))
     assert tally.render() == before
+
+
+def test_what_is_settled_takes_no_room():
+    """A day of a hundred thousand attempts is kept as the durations they took."""
+    tally = DayTally(DAY)
+    for number in range(50):
+        tally.add(row(number))
+        tally.settle()
+    once = sys.getsizeof(pickle.dumps(tally))
+    for number in range(50, 5000):
+        tally.add(row(number % 50 + 1, attempt_id=f"t{number}.a1.00000000"))
+        tally.settle()
+    assert tally.facts()["total"]["count"] == 5000
+    assert sys.getsizeof(pickle.dumps(tally)) < once + 100
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1))
+def test_counted_latencies_are_those_of_the_rows(milliseconds):
+    """The percentiles of a list of them, though no list is kept."""
+    rows = [row(number, duration_seconds=took / 1000) for number, took in enumerate(milliseconds, 1)]
+    told = DayTally(DAY, rows).facts()["total"]["latency_seconds"]
+    seconds = sorted(took / 1000 for took in milliseconds)
+    assert told == {"p50": percentile(seconds, 50), "p95": percentile(seconds, 95)}
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.sampled_from(["a", "b", None]), st.text(max_size=5))), st.randoms())

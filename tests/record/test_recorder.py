@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import sys
 import time
 
@@ -11,6 +12,7 @@ from brain_daemon.model import document
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
 from brain_daemon.model.errors import StorageError
 from brain_daemon.model.outcome import FREE, Ended, Failed, FailureKind, Reason, Status, Succeeded
+from brain_daemon.record.result import cost_row
 from brain_daemon.service.brain import Brain
 from brain_daemon.store.files import Files
 from brain_daemon.store.locks import recording
@@ -330,6 +332,39 @@ def test_word_of_an_end_that_comes_after_it_was_begun_books_nothing_twice(brain,
     assert [row.attempt_id for row in brain.rows()] == [one.attempt_id]
     (page,) = (brain.root / "logs" / "activity").glob("*.md")
     assert page.read_text().count(one.attempt_id) == 1
+
+
+def test_metrics_count_an_outcome_once_however_often_it_is_begun(brain, opened, monkeypatch):
+    """The disk fails between the file of the metrics and the journal; the same group comes again, and then another."""
+    end(opened, brain, done(attempt("a")), done(attempt("b")))
+
+    def refuse(_paths) -> None:
+        raise StorageError("syncing the logs: no space")
+
+    with recorder_of(opened) as made:
+        with monkeypatch.context() as broken:
+            broken.setattr(opened.files, "sync_folders", lambda paths: refuse(paths) if "logs" in str(paths) else None)
+            with pytest.raises(StorageError):
+                made.record()
+        assert counted(brain) == 2
+        end(opened, brain, done(attempt("c")))
+        made.record()
+        assert counted(brain) == 3
+
+
+def test_metrics_count_once_what_an_index_built_anew_knows_already(brain, opened):
+    """`brain reindex` after a crash behind the ledger's row: the text has it, the journal still owes it."""
+    one = done(attempt())
+    end(opened, brain, one)
+    opened.journal.insert_outcomes([cost_row(one, None, None).to_values()])
+    with recorder_of(opened) as made:
+        made.record()
+    assert counted(brain) == 1
+
+
+def counted(brain) -> int:
+    (page,) = (brain.root / "logs" / "metrics").glob("*.json")
+    return json.loads(page.read_text())["total"]["count"]
 
 
 def test_word_of_an_end_that_is_recorded_already_is_not_kept(brain, opened):
