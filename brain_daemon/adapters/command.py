@@ -91,7 +91,8 @@ class CommandAdapter:
             return _not_started(started_at, FailureKind.UNAVAILABLE, str(error))
         except (Transient, Occupied) as error:
             return _not_started(started_at, FailureKind.TRANSIENT, str(error))
-        stdout, stderr = _output(command.stdout_path), _output(command.stderr_path)
+        stdout = _output(command.stdout_path) if raw.stdout_bytes else b""
+        stderr = _output(command.stderr_path) if raw.stderr_bytes else b""
         session = new_session if invocation.interface.invoke.session and raw.pid is not None else None
         if len(stdout) + len(stderr) > _THREAD_WORTHY_BYTES or invocation.interface.type is InterfaceType.LLM:
             ended = await asyncio.to_thread(judge, invocation, raw, stdout, stderr, session)

@@ -201,6 +201,8 @@ class Invoker:
         for name in names:
             path = os.path.join(folder, name)
             try:
+                if not os.stat(path).st_size:
+                    continue
                 with open(path, "rb") as handle:
                     data = handle.read()
             except FileNotFoundError:

@@ -25,13 +25,16 @@ _FAULT_SECONDS = 5.0
 _IDLE_SECONDS = 30.0
 # Of the time between two groups, where nothing else is about to end.
 _HURRIED = 0.5
+# While more is about to end, commits rest for so many times as long as the last one took: git's share of a busy machine stays small.
+_REST = 4.0
+_LONGEST_REST_SECONDS = 1.0
 
 
 class RecorderThread:
     """Runs `make()`'s recorder; `on_settled` is called from a thread after each pass.
 
     An outcome is filed at once, unless a group was begun less than `group_seconds` ago: then it waits for those that end
-    with it. So a lone outcome is committed without delay, and a crowd in groups.
+    with it. So a lone outcome is committed without delay, and a crowd in groups; of a crowd several groups may be committed together.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class RecorderThread:
         self._waiting = 0
         self._began = -group_seconds
         self._hurried = False
+        self._rests_until = 0.0
         self._early: list[tuple[Attempt, TaskSpec | None]] = []
         self._recorder: Recorder | None = None
         self._asked = False
@@ -96,10 +100,11 @@ class RecorderThread:
 
     def hurry(self) -> None:
         """Nothing else is about to end: what waits for company need not wait for long. Cheap to say again and again."""
-        if self._waiting and not self._hurried:
+        if not self._hurried:
             with self._lock:
                 self._hurried = True
                 self._to_file.notify()
+                self._to_commit.notify()
 
     def look(self) -> None:
         """What the recorder must know may have changed: it asks for it itself, each time."""
@@ -208,7 +213,10 @@ class RecorderThread:
         assert recorder is not None
         try:
             while self._await_filed(recorder):
+                began = time.monotonic()
                 self._commit_all(recorder)
+                ended = time.monotonic()
+                self._rests_until = ended + min(_REST * (ended - began), _LONGEST_REST_SECONDS)
             self._commit_the_last(recorder)
             recorder.keep_house(now=True)
             with self._lock:
@@ -222,6 +230,9 @@ class RecorderThread:
         with self._lock:
             patience = _OWED_SECONDS if recorder.why_owed else _IDLE_SECONDS
             self._to_commit.wait_for(lambda: self._filed or self._files_done, patience)
+            self._to_commit.wait_for(
+                lambda: self._hurried or self._files_done, max(0.0, self._rests_until - time.monotonic())
+            )
             self._filed = False
             return not self._files_done
 

@@ -63,7 +63,7 @@ from brain_daemon.store.locks import BrainLock, claims
 from brain_daemon.store.watch import Hint
 
 _LOG = logging.getLogger("brain_daemon")
-_HINTS_A_TICK = 400
+_HINTS_A_TICK = 64  # so many are read while about as many end: the recorder never waits for a whole heap to be read
 _SCANNED_A_TICK = 1_000
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0

@@ -184,7 +184,10 @@ class Files:
             return
         self.step("make folder", path)
         try:
-            os.makedirs(path, mode, exist_ok=True)
+            try:
+                os.mkdir(path, mode)
+            except (FileNotFoundError, FileExistsError):
+                os.makedirs(path, mode, exist_ok=True)
         except OSError as error:
             raise StorageError(
                 f"creating folder {path} failed: {error.strerror}. What stands in its way must be moved."

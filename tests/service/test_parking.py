@@ -18,10 +18,10 @@ resumed = script[script.index("--resume") + 1] if "--resume" in script else None
 script = script[: script.index("--resume")] if resumed else script
 calls = sum(1 for _ in open(log)) if os.path.exists(log) else 0
 prompt = sys.stdin.read()
-with open(log, "a") as handle:
-    handle.write(json.dumps({"resumed": resumed, "prompt": prompt, "cwd": os.getcwd(), "pid": os.getpid()}) + "\n")
 session = resumed or f"s-{calls + 1}"
 print(json.dumps({"session": session}), flush=True)
+with open(log, "a") as handle:
+    handle.write(json.dumps({"resumed": resumed, "prompt": prompt, "cwd": os.getcwd(), "pid": os.getpid()}) + "\n")
 said = script[min(calls, len(script) - 1)]
 kind, _, rest = said.partition(":")
 total = 100 * (calls + 1) if resumed else 100

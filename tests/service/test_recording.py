@@ -185,6 +185,28 @@ def test_where_nothing_else_is_about_to_end_the_wait_is_shorter(tmp_path, fake, 
     assert made.stop(10)
 
 
+def test_groups_of_a_crowd_are_committed_together_and_a_hurry_ends_the_wait(tmp_path, fake, monkeypatch):
+    """While more is about to end, git rests longer than it works; the last ones of a crowd wait for nothing, nor does a stop."""
+    monkeypatch.setattr(module, "_REST", 1e12)
+    monkeypatch.setattr(module, "_LONGEST_REST_SECONDS", 3600.0)
+    made = RecorderThread(Layout(str(tmp_path), str(tmp_path), str(tmp_path)), lambda: fake, 0.0, 10, lambda: None)
+    made.start()
+    made.hand_in("the first", None)
+    until(lambda: fake.committed == 1 and made._rests_until)
+    for number in range(3):
+        made.hand_in(number, None)
+        until(lambda expected=number + 2: len(fake.groups) == expected)
+    assert fake.committed == 1
+    rested = made._rests_until
+    made.hurry()
+    until(lambda: fake.committed == 4 and made._rests_until > rested)
+    made.hand_in("one more", None)
+    until(lambda: len(fake.groups) == 5)
+    assert fake.committed == 4
+    assert made.stop(10)
+    assert fake.committed == 5
+
+
 def test_a_page_that_must_be_quiet_first_is_looked_at_again_soon_and_once_more_at_the_end(thread, fake):
     """Nobody wakes the thread for it; without such a page it looks no second time."""
     thread.start()
