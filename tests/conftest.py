@@ -295,8 +295,7 @@ class BrainFolder:
             assert not task.done(), "the daemon ended by itself"
         finally:
             if not task.done():
-                supervisor._drain()
-                supervisor._interrupt_all()
+                supervisor._life.stop()
             await task
             brain.close()
 

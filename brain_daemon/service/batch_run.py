@@ -21,7 +21,8 @@ from brain_daemon.record.ledger import GroupBy, Totals, group, total
 from brain_daemon.service.batching import Batch, Row
 from brain_daemon.service.brain import Brain
 from brain_daemon.service.daemon_log import logging_to
-from brain_daemon.service.supervisor import State, Supervisor
+from brain_daemon.service.lifecycle import State
+from brain_daemon.service.supervisor import Supervisor
 from brain_daemon.service.waiting import read_recorded
 from brain_daemon.store import control
 from brain_daemon.store.journal import TaskRecord

@@ -1,7 +1,5 @@
 """The daemon: hints and timers in, starts out, until told to stop.
 
-    starting -> running <-> paused, then draining -> stopped
-
 One event loop does everything short: looking at files, choosing, claiming, writing starts and ends. Recording and
 committing have a thread of their own, programs are processes. Nothing is decided here that policy/ does not decide.
 
@@ -15,7 +13,6 @@ import os
 import signal
 import time
 from collections.abc import Collection, Coroutine
-from enum import StrEnum
 from typing import Any
 
 from brain_daemon.adapters.base import Adapter
@@ -44,6 +41,7 @@ from brain_daemon.service.gate import Gate
 from brain_daemon.service.intake import Intake, vocabulary
 from brain_daemon.service.invoking import Invoker
 from brain_daemon.service.jobs import Jobs
+from brain_daemon.service.lifecycle import Lifecycle, State
 from brain_daemon.service.lookout import Lookout
 from brain_daemon.service.memory_keeper import MemoryKeeper
 from brain_daemon.service.parking import Parking
@@ -72,16 +70,6 @@ _REST_SECONDS = 1.0
 _QUICK_TOGETHER = 32
 
 
-class State(StrEnum):
-    """Where the daemon stands, as `brain status` shows it."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    DRAINING = "draining"
-    STOPPED = "stopped"
-
-
 class Supervisor:
     """One daemon on one brain. `once` works through what is there and ends.
 
@@ -97,12 +85,17 @@ class Supervisor:
         self._once = once
         self._whole = frozenset(whole)
         self._lock = BrainLock(brain.layout, brain.files)
-        self._state = State.STARTING
+        self._life = Lifecycle(
+            brain.journal,
+            brain.config.drain_seconds,
+            on_move=self._on_move,
+            on_drain=self._on_drain,
+            interrupt=self._interrupt,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed = 0
         self._scan_due = 0.0
         self._scan_now = True
-        self._drain_until: float | None = None
         self._prune_due = 0.0
         self._orphans: list[asyncio.Task[None]] = []
         self._requests_due = True
@@ -125,7 +118,7 @@ class Supervisor:
         brain = self._brain
         self._loop_ = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self._set_state(State.STARTING)
+        self._life.start()
         control.discard_all(brain.layout, brain.files)
         self._roster = Roster(brain, self._spawn, self._wake.set)
         registry = self._roster.registry
@@ -139,7 +132,7 @@ class Supervisor:
         self._past = Past(brain)
         self._dispatch = Dispatch(brain.config, self._intake, registry, self._gate, self._past)
         self._recorder = recorder_for(
-            brain, registry, lambda: self._state.value, self._forked, self._wake_soon, self._on_recorded
+            brain, registry, lambda: self._life.state.value, self._forked, self._wake_soon, self._on_recorded
         )
         self._asker = Asker(brain.journal, registry, self._intake, self._dispatch, self._recorder.wake)
         self._use_roster()
@@ -191,7 +184,7 @@ class Supervisor:
         self._lookout.start(brain.files)
         self._catch_signals()
         self._adopt(recovery, recovered.orphans)
-        self._set_state(State.PAUSED if brain.journal.get("paused") == "yes" else State.RUNNING)
+        self._life.work()
         self._show()
         _LOG.info(
             "the daemon runs",
@@ -201,7 +194,7 @@ class Supervisor:
     def _show(self) -> None:
         """The page that says that the daemon runs stands before anything starts."""
         try:
-            self._board.write(self._state.value, self._jobs.running)
+            self._board.write(self._life.state.value, self._jobs.running)
         except (StorageError, OSError) as error:
             self._disk.trouble(error)
 
@@ -224,14 +217,7 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop_.add_signal_handler(number, self._on_signal)
-
-    def _on_signal(self) -> None:
-        """The first one drains, a second one interrupts what still runs."""
-        if self._state is State.DRAINING:
-            self._interrupt_all()
-        else:
-            self._drain()
+            self._loop_.add_signal_handler(number, self._life.signal)
 
     def _adopt(self, recovery: Recovery, orphans: tuple[Orphan, ...]) -> None:
         for orphan in orphans:
@@ -260,17 +246,11 @@ class Supervisor:
         self._gate.close()
         self._past.keep()
         try:
-            self._set_state(State.STOPPED)
-            self._board.write(self._state.value, self._jobs.running)
+            self._life.end()
+            self._board.write(self._life.state.value, self._jobs.running)
         except StorageError as error:
             _LOG.error("the last page of the board is not written", extra={"action": "stop", "error": str(error)})
         _LOG.info("the daemon has stopped", extra={"action": "stop"})
-
-    def _set_state(self, state: State) -> None:
-        self._state = state
-        self._brain.journal.set("state", state.value)
-        if state is not State.STARTING:
-            self._recorder.look()
 
     # the loop
 
@@ -284,7 +264,7 @@ class Supervisor:
                     self._jobs.have_begun = False
                     await asyncio.sleep(0)
                 self._disk.works()
-                self._board.refresh(self._state.value, self._jobs.running)
+                self._board.refresh(self._life.state.value, self._jobs.running)
             except (StorageError, Occupied, OSError) as error:
                 self._disk.trouble(error)
             if not self._jobs.running:
@@ -317,12 +297,12 @@ class Supervisor:
         self._dispatch.due(time.time())
         self._resume_parked()
         self._advance_workflows()
-        if self._state is State.RUNNING and self._brain.config.enabled:
+        if self._life.state is State.RUNNING and self._brain.config.enabled:
             self._dispatch.slots_freed(self._jobs.by_interface)
             if len(self._dispatch) and self._may_start():
                 self._start_what_may()
             self._asker.withdraw_settled()
-        self._finish_drain(now)
+        self._life.look(now)
 
     def _patience(self) -> float:
         """Seconds until there is something to do without a hint."""
@@ -336,8 +316,8 @@ class Supervisor:
             dues.append(self._dispatch.next_due - wall)
         if self._parking.next_due is not None:
             dues.append(self._parking.next_due - wall)
-        if self._drain_until is not None:
-            dues.append(self._drain_until - now)
+        if self._life.due is not None:
+            dues.append(self._life.due - now)
         if self._board.due is not None:
             dues.append(self._board.due - now)
         if self._dispatch.workflows:
@@ -352,7 +332,7 @@ class Supervisor:
             raise crash
         if self._tasks:
             return False
-        if self._state is State.DRAINING:
+        if self._life.state is State.DRAINING:
             return True
         if not self._once or self._lookout or self._scan_now or self._recorder.busy:
             return False
@@ -366,7 +346,7 @@ class Supervisor:
 
     def _may_start(self) -> bool:
         """Whether anything is started at all now."""
-        return self._state is State.RUNNING and self._brain.config.enabled and not self._disk.below_reserve()
+        return self._life.state is State.RUNNING and self._brain.config.enabled and not self._disk.below_reserve()
 
     # hints
 
@@ -575,17 +555,14 @@ class Supervisor:
         for request in control.waiting(self._brain.layout):
             self._brain.files.remove(request.path)
             match request.verb:
-                case "pause" if self._state is State.RUNNING:
-                    self._brain.journal.set("paused", "yes")
-                    self._set_state(State.PAUSED)
-                case "resume" if self._state is State.PAUSED:
-                    self._brain.journal.set("paused", "no")
-                    self._set_state(State.RUNNING)
+                case "pause":
+                    self._life.pause()
+                case "resume":
+                    self._life.resume()
                 case "drain":
-                    self._drain()
+                    self._life.drain()
                 case "stop":
-                    self._drain()
-                    self._interrupt_all()
+                    self._life.stop()
                 case "cancel":
                     if not self._jobs.cancel(request.task_id or "", request.why):
                         actions.cancel_unstarted(self._brain, request.task_id or "", request.why)
@@ -609,22 +586,16 @@ class Supervisor:
             self._intake.forget(name)
             self._dispatch.changed(name)
 
-    def _drain(self) -> None:
-        """Start nothing more; end when what runs has ended, or interrupt it at the deadline."""
-        if self._state is not State.DRAINING:
-            self._set_state(State.DRAINING)
-            self._drain_until = time.monotonic() + self._brain.config.drain_seconds
-            for waiting in self._orphans:
-                waiting.cancel()  # a dead daemon's programs go on; the next start waits for them again
-            self._wake.set()
+    def _on_move(self) -> None:
+        self._recorder.look()
 
-    def _finish_drain(self, now: float) -> None:
-        if self._drain_until is not None and now >= self._drain_until:
-            self._interrupt_all()
-
-    def _interrupt_all(self) -> None:
-        self._drain_until = None
+    def _interrupt(self) -> None:
         self._jobs.interrupt()
+
+    def _on_drain(self) -> None:
+        for waiting in self._orphans:
+            waiting.cancel()  # a dead daemon's programs go on; the next start waits for them again
+        self._wake.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop_.create_task(work)

@@ -126,8 +126,7 @@ class History:
 
     async def stop(self) -> None:
         """As with SIGTERM twice: what runs is interrupted."""
-        self.daemon._drain()
-        self.daemon._interrupt_all()
+        self.daemon._life.stop()
         await self.task
         self.brain.close()
 
