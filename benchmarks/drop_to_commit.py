@@ -12,6 +12,10 @@ Every case works in a git repository of its own that starts out alike, and leave
 
 Cases are interleaved by round in one run; the medians and the ratios to the loop are what may be quoted. Nothing is
 deleted between cases: creating files is slow for a minute after a mass delete on ext4. Prints JSON.
+
+`machine.after_a_pause` is how many times longer a fixed piece of Python takes 60 ms after it ran than right after itself, though
+the processor has neither slept nor touched other memory: what neighbours on the same hardware leave of the caches. A lone drop
+meets them as they are then, so latencies are to be read beside it.
 """
 
 import argparse
@@ -27,6 +31,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,6 +263,24 @@ def percentile(values: list[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
+def after_a_pause() -> float:
+    """A ratio of medians; 1.0 on a machine of one's own."""
+
+    def milliseconds(pause_seconds: float) -> float:
+        until_then = time.perf_counter() + pause_seconds
+        while time.perf_counter() < until_then:
+            pass
+        began = time.perf_counter()
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--some")
+        parser.parse_args(["--some", "thing"])
+        textwrap.fill("a line of some words " * 10, 20)
+        return (time.perf_counter() - began) * 1e3
+
+    rest, pause = (statistics.median(milliseconds(seconds) for _ in range(40)) for seconds in (0.0, 0.06))
+    return pause / rest
+
+
 def machine() -> dict[str, object]:
     said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     return {
@@ -266,6 +289,7 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "git": said,
         "load_1min": os.getloadavg()[0],
+        "after_a_pause": round(after_a_pause(), 1),
         "filesystem": subprocess.run(
             ["stat", "-f", "-c", "%T", "."], capture_output=True, text=True, check=False
         ).stdout.strip(),

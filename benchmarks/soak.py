@@ -51,7 +51,7 @@ def environment(base: Path) -> dict[str, str]:
 
 def sample(daemon: psutil.Process) -> dict[str, float]:
     """What the daemon holds now, with the process that records for it."""
-    both = [daemon, *(one for one in daemon.children() if one.name() == "brain-recorder")]
+    both = [daemon, *filter(_records, daemon.children())]
     memory = [one.memory_full_info() for one in both]
     return {
         "rss_mb": sum(one.rss for one in memory) / 1e6,
@@ -60,6 +60,13 @@ def sample(daemon: psutil.Process) -> dict[str, float]:
         "threads": sum(one.num_threads() for one in both),
         "children": len(daemon.children(recursive=True)),
     }
+
+
+def _records(child: psutil.Process) -> bool:
+    try:
+        return child.name() == "brain-recorder"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def drop(root: Path, number: int) -> None:
@@ -144,7 +151,7 @@ def main() -> None:
         "dropped": number,
         "counts": counts.get("counts", counts),
         "ended_by_itself": ended_by_itself,
-        "findings_of_verify": len(verified["findings"]),
+        "findings_of_verify": verified["findings"],
         "samples": len(samples),
         "figures": found,
         "state_mb": round(
