@@ -270,6 +270,7 @@ class _Apart:
         self._saying = threading.Lock()
         self._known = known
         self._brain = Brain.beside(layout, config)
+        self._counting = threading.Lock()
         self._counted = (0, 0)
         self._thread = RecorderThread(layout, self._made, config.group_seconds, config.group_size, self._settled)
 
@@ -297,13 +298,14 @@ class _Apart:
 
     def _settled(self) -> None:
         files, crash = self._brain.files, self._thread.crash
-        writes, failed_writes = files.writes, files.failed_writes
+        with self._counting:
+            before = self._counted
+            self._counted = writes, failed_writes = files.writes, files.failed_writes
         told = Settled(
-            writes=writes - self._counted[0],
-            failed_writes=failed_writes - self._counted[1],
+            writes=writes - before[0],
+            failed_writes=failed_writes - before[1],
             crash=None if crash is None else RuntimeError(f"recording: {type(crash).__name__}: {crash}"),
         )
-        self._counted = (writes, failed_writes)
         self._say("settled", told)
 
     def _say(self, verb: str, what: object) -> None:

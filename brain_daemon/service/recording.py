@@ -61,6 +61,7 @@ class RecorderThread:
         self._early: list[tuple[Attempt, TaskSpec | None]] = []
         self._recorder: Recorder | None = None
         self._asked = False
+        self._filing = False
         self._filed = False
         self._stop = False
         self._files_done = False
@@ -165,16 +166,19 @@ class RecorderThread:
         stopping = False
         while not stopping:
             stopping = self._gather()
+            filed = 0
             try:
                 # What has ended since waits for its own group, unless there was more than one group of it.
-                while recorder.file() >= self._group_size:
-                    self._note_filed()
+                while (filed := recorder.file()) >= self._group_size:
+                    self._note_filed(more=True)
                 if stopping:
                     recorder.file_last()
                 self.fault = None
             except (BrainError, OSError) as error:
                 self._failed("recording", error)
             self._note_filed()
+            if filed:
+                self._on_settled()
 
     def _gather(self) -> bool:
         """Wait for something to do, then for what ends with it; whether to stop afterwards."""
@@ -191,6 +195,7 @@ class RecorderThread:
                 self._began = time.monotonic()
             self._waiting = 0
             self._asked = False
+            self._filing = True
             return self._stop
 
     def _patience(self) -> float:
@@ -201,8 +206,9 @@ class RecorderThread:
             return QUIET_SECONDS
         return _OWED_SECONDS if self.why_owed else _IDLE_SECONDS
 
-    def _note_filed(self) -> None:
+    def _note_filed(self, *, more: bool = False) -> None:
         with self._lock:
+            self._filing = more
             self._filed = True
             self._to_commit.notify()
 
@@ -254,7 +260,7 @@ class RecorderThread:
             fault = error
             self._failed("committing", error)
         with self._lock:
-            self.busy = bool(self._waiting or self._asked or self._filed)
+            self.busy = bool(self._waiting or self._asked or self._filing or self._filed)
         self._on_settled()
         return fault is None
 

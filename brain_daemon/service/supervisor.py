@@ -199,11 +199,11 @@ class Supervisor:
             self._disk.trouble(error)
 
     def _on_recorded(self) -> None:
-        """HEAD may have moved: it is looked at now, while nothing waits for it."""
+        """HEAD may have moved: it is looked at now, while nothing waits for it. A run may go on."""
         self._brain.know_head()
         if self._resting is None:
             self._resting = self._loop_.call_later(_REST_SECONDS, self._rest)
-        if self._recorder.crash is not None:
+        if self._recorder.crash is not None or self._workflows.are_running:
             self._wake.set()
 
     def _rest(self) -> None:

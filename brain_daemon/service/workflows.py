@@ -170,10 +170,16 @@ class Workflows:
     @property
     def has_work(self) -> bool:
         """Whether there is news, or is about to be: a task of a run has ended and is not recorded yet."""
+        # Asked first: what is recorded between the two questions is news.
+        ending = {one.rsplit(".", 2)[0] for one in self._brain.journal.ids_in(AttemptState.ENDED, _MOST_RUNS)}
         if self.has_news:
             return True
-        ending = {one.rsplit(".", 2)[0] for one in self._brain.journal.ids_in(AttemptState.ENDED, _MOST_RUNS)}
         return bool(ending) and any(not ending.isdisjoint(run.progress.under_way) for run in self._runs.values())
+
+    @property
+    def are_running(self) -> bool:
+        """Whether runs are under way here, which go on once a task of theirs is recorded."""
+        return bool(self._runs)
 
     def look_again(self) -> None:
         """Somebody else may have written to the journal: whose runs there are is asked anew."""
@@ -228,9 +234,11 @@ class Workflows:
 
     def _advance(self, run: _Run) -> list[str]:
         names: list[str] = []
+        # Looked at before the walk: what changes during it is news.
+        seen = self._standing(run)
         plan = run.progress.walk(lambda step, begun: names.extend(self._submit(run, step, begun)))
         names += [name for step in plan.again for name in self._again(run, run.progress.workflow.by_id[step])]
-        run.seen = self._standing(run)
+        run.seen = seen
         for step in plan.begin:
             self._miss(run, step)
         if plan.end is not None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from brain_daemon.adapters import secrets
+from brain_daemon.service import board
 from brain_daemon.service.daemon_log import FILE_NAME
 from brain_daemon.service.recorder_process import Forked, fork, forked
 from tests.conftest import BrainFolder, Daemon
@@ -163,6 +164,16 @@ async def test_what_ends_is_handed_over_and_so_are_pages_of_others(brain, apart)
     assert running.brain.files.writes > before  # what the process has written counts with the rest
     assert "messages_today: 1" in brain.git("show", "HEAD:context/usage.md")
     assert brain.git("show", "HEAD:memory/a-page.md") == "# A page\n"
+
+
+async def test_a_run_goes_on_as_soon_as_a_step_is_recorded_there(brain, apart, monkeypatch):
+    """Word of it wakes the daemon: nothing else would before the next scan."""
+    monkeypatch.setattr(board, "_EVERY_SECONDS", 3_600.0)
+    brain.echo()
+    async with brain.running(scan="1h", forked=apart) as running:
+        brain.write("brain/workflows/w.yaml", 'steps: [{id: a, prompt: "a"}, {id: b, prompt: "{a}b"}]')
+        brain.drop("job.md", "---\nworkflow: w\n---\n# A run\n")
+        await running.ended("job")
 
 
 async def test_what_the_daemon_comes_to_know_is_told(brain, apart):

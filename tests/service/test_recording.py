@@ -22,7 +22,9 @@ class Fake:
         self.faults: list[BaseException] = []
         self.why_owed = None
         self.is_waiting = False
-        self.looks = self.last_looks = 0
+        self.looks = self.last_looks = self.passes = 0
+        self.waits: dict[str, threading.Event] = {}
+        self.at = ""
         self.lock = threading.Lock()
 
     def start(self) -> None:
@@ -34,6 +36,7 @@ class Fake:
 
     def file(self) -> int:
         self._fail()
+        self._stay("file")
         self.looks += 1
         with self.lock:
             count, self.remembered = len(self.remembered), []
@@ -45,6 +48,7 @@ class Fake:
         self.last_looks += 1
 
     def commit(self) -> int:
+        self._stay("commit")
         with self.lock:
             left = sum(self.groups) - self.committed
             self.committed += left
@@ -52,6 +56,12 @@ class Fake:
 
     def keep_house(self, *, now: bool = False) -> None:
         self.house += now
+        self.passes += 1
+
+    def _stay(self, at: str) -> None:
+        if at in self.waits:
+            self.at = at
+            assert self.waits[at].wait(60)
 
     def _fail(self) -> None:
         if self.faults:
@@ -183,6 +193,24 @@ def test_where_nothing_else_is_about_to_end_the_wait_is_shorter(tmp_path, fake, 
     until(lambda: fake.committed == 2)
     assert fake.groups == [1, 1]
     assert made.stop(10)
+
+
+def test_it_is_busy_while_one_group_is_committed_and_the_next_is_being_filed(thread, fake):
+    """Who works through a queue and ends must not take it for done in between."""
+    committing, filing = threading.Event(), threading.Event()
+    fake.waits = {"commit": committing, "file": filing}
+    filing.set()
+    thread.start()
+    thread.hand_in("one", None)
+    until(lambda: fake.groups == [1] and fake.at == "commit")
+    filing.clear()
+    thread.hand_in("two", None)
+    until(lambda: fake.at == "file")
+    committing.set()
+    until(lambda: fake.passes > 0)
+    assert thread.busy
+    filing.set()
+    until(lambda: fake.committed == 2 and not thread.busy)
 
 
 def test_groups_of_a_crowd_are_committed_together_and_a_hurry_ends_the_wait(tmp_path, fake, monkeypatch):

@@ -1,10 +1,15 @@
 """Conditions that look into an output, and a step that is held, with real runs."""
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 
+from brain_daemon.model.redaction import Redactor
+from brain_daemon.policy.workflow import Plan
 from brain_daemon.service import workflow_requests as requests
+from brain_daemon.service.intake import Intake
+from brain_daemon.service.workflows import Workflows
 
 RUN = "---\nworkflow:\n  steps:\n{steps}\n---\n# The run\n"
 
@@ -85,3 +90,36 @@ def test_a_step_that_waits_for_a_person_is_held(brain):
     assert brain.where("job-ask") == ["active"]
     assert state == "held"
     assert why
+
+
+def test_a_step_that_is_recorded_between_two_looks_is_not_missed(brain, monkeypatch):
+    """Whoever works through a queue asks for news and for what is about to be news; the record may come between the two."""
+    with contextlib.closing(brain.open()) as opened:
+        made = Workflows(opened, Intake(opened, Redactor(())), lambda _attempt, _task: None, lambda _name: None)
+        made._runs["job"] = SimpleNamespace(progress=SimpleNamespace(under_way=["job-a"]))
+        ids = {"ended": ["job-a.a1.00000000"]}
+        monkeypatch.setattr(opened.journal, "ids_in", lambda state, _limit: ids.get(state.value, []))
+
+        def no_news_yet(_self) -> bool:
+            ids.clear()
+            return False
+
+        monkeypatch.setattr(Workflows, "has_news", property(no_news_yet))
+        assert made.has_work
+        assert not made.has_work
+
+
+def test_what_changes_while_a_run_is_looked_at_is_news(brain):
+    """A step that fails behind the look at it, and before that look is noted."""
+    with contextlib.closing(brain.open()) as opened:
+        made = Workflows(opened, Intake(opened, Redactor(())), lambda _attempt, _task: None, lambda _name: None)
+        stands = {"job-a": "running"}
+
+        def walk(_begin) -> Plan:
+            stands["job-a"] = "failed"
+            return Plan()
+
+        progress = SimpleNamespace(under_way=["job-a"], state_of=stands.__getitem__, walk=walk, workflow=None)
+        found = SimpleNamespace(root=SimpleNamespace(attempt_id="job.a1.00000000"), progress=progress, seen=None)
+        made._advance(found)
+        assert found.seen != made._standing(found)
