@@ -3,6 +3,7 @@
 An act gets an opened brain whose file operations are counted and struck. `work` stands for the daemon's own turn.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -135,8 +136,9 @@ class Application:
 
     def _answer(self) -> None:
         while not self._over.is_set():
-            for request in self._folder.glob("*.md"):
-                answer = request.with_name(f"{request.stem}.answer.md")
-                if not request.name.endswith(".answer.md") and not answer.exists():
-                    answer.write_text("written by hand\n")
+            with contextlib.suppress(FileNotFoundError):  # a patient that is well takes its folder along
+                for request in self._folder.glob("*.md"):
+                    answer = request.with_name(f"{request.stem}.answer.md")
+                    if not request.name.endswith(".answer.md") and not answer.exists():
+                        answer.write_text("written by hand\n")
             time.sleep(0.01)
