@@ -325,6 +325,34 @@ MUTANTS = (
         "        if before is None:\n",
         "tests/service/test_past.py -k cannot_be_read",
     ),
+    Mutant(
+        "an outcome that is filed twice counts twice in the metrics",
+        "record/metrics.py",
+        "if row.attempt_id in self._seen or row.day",
+        "if row.day",
+        "tests/record/test_recorder.py -k metrics_count",
+    ),
+    Mutant(
+        "what is yet to be filed is taken from an index that knows it",
+        "record/filing.py",
+        "(row for row in rows if row.attempt_id not in owed)",
+        "rows",
+        "tests/record/test_recorder.py -k metrics_count",
+    ),
+    Mutant(
+        "a daemon that works through a queue ends while a group is being filed",
+        "service/recording.py",
+        "self._waiting or self._asked or self._filing or self._filed",
+        "self._waiting or self._asked or self._filed",
+        "tests/service/test_recording.py -k busy_while",
+    ),
+    Mutant(
+        "a step that fails while its run is looked at is never noticed",
+        "service/workflows.py",
+        "        run.seen = seen\n",
+        "        run.seen = self._standing(run)\n",
+        "tests/service/test_workflow_looks.py -k is_news",
+    ),
 )
 
 
