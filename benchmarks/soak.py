@@ -151,7 +151,7 @@ def main() -> None:
         "dropped": number,
         "counts": counts.get("counts", counts),
         "ended_by_itself": ended_by_itself,
-        "findings_of_verify": verified["findings"],
+        "findings_of_verify": verified["findings"][:20],
         "samples": len(samples),
         "figures": found,
         "state_mb": round(

@@ -276,7 +276,13 @@ class Filing:
         for one in filed:
             ended = one.attempt.ended
             self._tally.add(one.row, None if ended is None else ended.usage.requests)
-        self._put_whole(self._layout.inside("logs", "metrics", f"{today}.json"), self._tally.render(), sync=True)
+        self._put_metrics(self._tally)
+        for day in {one.row.day for one in filed} - {today}:
+            # What ended before midnight, or before a crash.
+            late = self._tally_of(day)
+            for one in filed:
+                late.add(one.row)
+            self._put_metrics(late)
         used = self._tally.used()
         found = findings_from(self._journal.get(FINDINGS))
         view = UsageView(
@@ -289,6 +295,9 @@ class Filing:
             ],
         )
         self._put_whole(os.path.join(self._layout.context, "usage.md"), usage.render(view))
+
+    def _put_metrics(self, tally: DayTally) -> None:
+        self._put_whole(self._layout.inside("logs", "metrics", f"{tally.day}.json"), tally.render(), sync=True)
 
     def _tally_of(self, day: str) -> DayTally:
         """What is recorded of a day; an index built anew from the text may know rows of what is yet to be filed."""

@@ -1,8 +1,9 @@
 """Where the daemon stands, and what moves it: what a person asked for, signals, and the deadline of a drain.
 
-starting -> running <-> paused, then draining -> stopped
+starting -> running <-> paused, then draining -> stopped; `--once` stops without a drain
 
-The journal has the state for `brain status`, and whether it was paused for the next start. Failures: StorageError of the journal.
+The journal has the state for `brain status`, and whether it was paused for the next start. Failures: StorageError of the journal,
+which is told last: a drain and a stop are under way although `brain status` cannot say so.
 """
 
 import time
@@ -70,14 +71,18 @@ class Lifecycle:
     def drain(self) -> None:
         """Start nothing more; end when what runs has ended, or interrupt it at the deadline."""
         if self.state is not State.DRAINING:
-            self._move(State.DRAINING)
             self._drain_until = time.monotonic() + self._drain_seconds
-            self._on_drain()
+            try:
+                self._move(State.DRAINING)
+            finally:
+                self._on_drain()
 
     def stop(self) -> None:
         """End now, with what runs."""
-        self.drain()
-        self._interrupt_all()
+        try:
+            self.drain()
+        finally:
+            self._interrupt_all()
 
     def signal(self) -> None:
         """The first one drains, a second one interrupts what still runs."""
@@ -101,6 +106,6 @@ class Lifecycle:
 
     def _move(self, state: State) -> None:
         self.state = state
-        self._journal.set("state", state.value)
         if state is not State.STARTING:
             self._on_move()
+        self._journal.set("state", state.value)

@@ -228,7 +228,7 @@ class RecorderProcess:
             case "settled":
                 self._brain.files.writes += what.writes
                 self._brain.files.failed_writes += what.failed_writes
-                self._crash = what.crash
+                self._crash = self._crash or what.crash
                 # At the end this is another thread than the loop's.
                 self._loop.call_soon_threadsafe(self._on_settled)
             case _:
@@ -270,7 +270,7 @@ class _Apart:
         self._saying = threading.Lock()
         self._known = known
         self._brain = Brain.beside(layout, config)
-        self._counting = threading.Lock()
+        self._settling = threading.Lock()
         self._counted = (0, 0)
         self._thread = RecorderThread(layout, self._made, config.group_seconds, config.group_size, self._settled)
 
@@ -297,16 +297,16 @@ class _Apart:
             self._say("ended", None)
 
     def _settled(self) -> None:
-        files, crash = self._brain.files, self._thread.crash
-        with self._counting:
+        with self._settling:
+            files, crash = self._brain.files, self._thread.crash
             before = self._counted
             self._counted = writes, failed_writes = files.writes, files.failed_writes
-        told = Settled(
-            writes=writes - before[0],
-            failed_writes=failed_writes - before[1],
-            crash=None if crash is None else RuntimeError(f"recording: {type(crash).__name__}: {crash}"),
-        )
-        self._say("settled", told)
+            told = Settled(
+                writes=writes - before[0],
+                failed_writes=failed_writes - before[1],
+                crash=None if crash is None else RuntimeError(f"recording: {type(crash).__name__}: {crash}"),
+            )
+            self._say("settled", told)
 
     def _say(self, verb: str, what: object) -> None:
         with self._saying, suppress(OSError):

@@ -166,18 +166,21 @@ class RecorderThread:
         stopping = False
         while not stopping:
             stopping = self._gather()
-            filed = 0
+            some = False
             try:
                 # What has ended since waits for its own group, unless there was more than one group of it.
                 while (filed := recorder.file()) >= self._group_size:
+                    some = True
                     self._note_filed(more=True)
+                some = some or filed > 0
                 if stopping:
                     recorder.file_last()
                 self.fault = None
             except (BrainError, OSError) as error:
+                some = True  # others of the group may be recorded
                 self._failed("recording", error)
             self._note_filed()
-            if filed:
+            if some:
                 self._on_settled()
 
     def _gather(self) -> bool:

@@ -40,7 +40,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "check_interval", read.interval, 900.0, "time between two looks at whether an interface is still logged in"
     ),
-    Setting("group", read.duration, 0.2, "outcomes that end within this time are committed together"),
+    Setting("group", read.duration, 0.2, "outcomes that end within this time are recorded together"),
     Setting("group_size", read.count, 500, "most outcomes of one group"),
     Setting("task_size", read.size, 1_000_000, "largest task file"),
     Setting("output_size", read.size, 64 << 20, "most a command may print before it is ended"),

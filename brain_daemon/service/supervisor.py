@@ -61,7 +61,9 @@ from brain_daemon.store.locks import BrainLock, claims
 from brain_daemon.store.watch import Hint
 
 _LOG = logging.getLogger("brain_daemon")
-_HINTS_A_TICK = 64  # so many are read while about as many end: the recorder never waits for a whole heap to be read
+_HINTS_A_TICK = (
+    64  # so many are read while about as many end: the recorder does not wait for all that is dropped to be read
+)
 _SCANNED_A_TICK = 1_000
 _PRUNE_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
@@ -199,7 +201,7 @@ class Supervisor:
             self._disk.trouble(error)
 
     def _on_recorded(self) -> None:
-        """HEAD may have moved: it is looked at now, while nothing waits for it. A run may go on."""
+        """Something is filed or committed. Runs may go on; HEAD may have moved, and is looked at while nothing waits for it."""
         self._brain.know_head()
         if self._resting is None:
             self._resting = self._loop_.call_later(_REST_SECONDS, self._rest)

@@ -235,26 +235,28 @@ class Workflows:
     def _advance(self, run: _Run) -> list[str]:
         names: list[str] = []
         # Looked at before the walk: what changes during it is news.
-        seen = self._standing(run)
+        seen, run.seen = self._standing(run), None
         plan = run.progress.walk(lambda step, begun: names.extend(self._submit(run, step, begun)))
         names += [name for step in plan.again for name in self._again(run, run.progress.workflow.by_id[step])]
-        run.seen = seen
-        for step in plan.begin:
-            self._miss(run, step)
+        missed = [step for step in plan.begin if self._is_missed(run, step)]
         if plan.end is not None:
             self._finish(run, plan)
+        # Last: what the disk refused half way is tried again with the next look.
+        run.seen = None if missed else seen
         return names
 
-    def _miss(self, run: _Run, step: str) -> None:
-        """A task of a step that has begun is not where we put it: a person has renamed it, or taken it away."""
+    def _is_missed(self, run: _Run, step: str) -> bool:
+        """A task of a step that has begun is not where we put it: renamed by a person, or taken away, and then the step has failed."""
         begun = run.progress.begun(step)
+        missed = False
         for name in begun.task_ids if begun is not None else ():
             if not run.progress.exists(name):
                 try:
                     actions.find(self._brain, name)
                 except UserError:
                     run.progress.give_up(step, f"its task {name} was taken out of pending/")
-                    run.seen = None
+                    missed = True
+        return missed
 
     def _submit(self, run: _Run, step: Step, begun: Begun) -> Iterator[str]:
         """Put the tasks of a step into pending/ that were never there; the names of their files. Damaged if an output is gone."""

@@ -349,8 +349,8 @@ MUTANTS = (
     Mutant(
         "a step that fails while its run is looked at is never noticed",
         "service/workflows.py",
-        "        run.seen = seen\n",
-        "        run.seen = self._standing(run)\n",
+        "run.seen = None if missed else seen\n",
+        "run.seen = None if missed else self._standing(run)\n",
         "tests/service/test_workflow_looks.py -k is_news",
     ),
 )

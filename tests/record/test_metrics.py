@@ -103,6 +103,13 @@ def test_an_attempt_counts_once_and_only_on_its_day():
     assert tally.render() == before
 
 
+def test_a_restart_counts_a_duration_as_it_was_counted_before():
+    """The ledger has it to the millisecond, rounded its own way."""
+    told = row(1, duration_seconds=0.0025)
+    read = CostRow.from_values(told.to_values())
+    assert DayTally(DAY, [told]).render() == DayTally(DAY, [read]).render()
+
+
 def test_what_is_settled_takes_no_room():
     """A day of a hundred thousand attempts is kept as the durations they took."""
     tally = DayTally(DAY)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -360,6 +361,23 @@ def test_metrics_count_once_what_an_index_built_anew_knows_already(brain, opened
     with recorder_of(opened) as made:
         made.record()
     assert counted(brain) == 1
+
+
+def test_what_ended_before_midnight_counts_on_its_day(brain, opened):
+    """And what came before it on that day with it."""
+    one, two = (at_noon_yesterday(done(attempt(name))) for name in "ab")
+    for each in (one, two):
+        end(opened, brain, each)
+        with recorder_of(opened) as made:
+            made.record()
+    before = time.strftime("%Y-%m-%d", time.gmtime(one.ended.finished_at))
+    page = json.loads((brain.root / "logs" / "metrics" / f"{before}.json").read_text())
+    assert page["total"]["count"] == 2
+
+
+def at_noon_yesterday(one: Attempt) -> Attempt:
+    then = time.time() // 86_400 * 86_400 - 43_200
+    return replace(one, ended=replace(one.ended, started_at=then - 1, finished_at=then))
 
 
 def counted(brain) -> int:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from brain_daemon.model.errors import StorageError
 from brain_daemon.service.lifecycle import Lifecycle, State
 
 
@@ -104,3 +105,21 @@ def test_a_stop_does_both(journal):
     made.life.work()
     made.life.stop()
     assert made.told() == ["running", "draining", "nothing more starts", "what runs is ended"]
+
+
+@pytest.mark.parametrize("move", ["drain", "stop"])
+def test_a_disk_that_refuses_the_journal_keeps_no_daemon_from_ending(journal, monkeypatch, move):
+    """The error is told, and the end is under way with its deadline."""
+    made = Life(journal, drain_seconds=60.0)
+    made.life.work()
+
+    def refuse(_key: str, _value: str) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(journal, "set", refuse)
+    with pytest.raises(StorageError):
+        getattr(made.life, move)()
+    ended = ["what runs is ended"] if move == "stop" else []
+    assert made.told() == ["running", "draining", "nothing more starts", *ended]
+    assert made.life.state is State.DRAINING
+    assert (made.life.due is None) == (move == "stop")

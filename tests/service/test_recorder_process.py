@@ -1,5 +1,7 @@
 """The recorder in a process of its own: what it records, whom it outlives, and who takes its place."""
 
+import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 from brain_daemon.adapters import secrets
 from brain_daemon.service import board
 from brain_daemon.service.daemon_log import FILE_NAME
-from brain_daemon.service.recorder_process import Forked, fork, forked
+from brain_daemon.service.recorder_process import Forked, Known, RecorderProcess, Settled, fork, forked
 from tests.conftest import BrainFolder, Daemon
 
 MEASURED = True  # the far side of the sockets runs as a program
@@ -226,6 +228,22 @@ async def test_a_mistake_of_ours_in_it_ends_the_daemon(brain, apart):
 
     with pytest.raises(RuntimeError, match="TypeError"):
         await work()
+
+
+async def test_a_crash_that_was_told_stays_told(brain):
+    """Two threads there speak, and the word of the one that knew nothing of it may come later."""
+    ours, theirs = Pipe()
+    with contextlib.closing(brain.open()) as opened:
+        known = Known(interfaces=(), state="running", secrets=())
+        made = RecorderProcess(Forked(os.getpid(), ours), opened, lambda: known, lambda: None, lambda: None)
+        made.start()
+        for crash in (None, RuntimeError("a mistake of ours"), None):
+            theirs.send(("settled", Settled(writes=0, failed_writes=0, crash=crash)))
+            made._hear()
+        assert str(made.crash) == "a mistake of ours"
+        asyncio.get_running_loop().remove_reader(ours.fileno())
+    ours.close()
+    theirs.close()
 
 
 async def test_an_order_it_cannot_read_ends_it_alone(brain, apart, caplog):

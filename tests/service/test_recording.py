@@ -22,7 +22,7 @@ class Fake:
         self.faults: list[BaseException] = []
         self.why_owed = None
         self.is_waiting = False
-        self.looks = self.last_looks = self.passes = 0
+        self.looks = self.last_looks = self.told = 0
         self.waits: dict[str, threading.Event] = {}
         self.at = ""
         self.lock = threading.Lock()
@@ -56,7 +56,10 @@ class Fake:
 
     def keep_house(self, *, now: bool = False) -> None:
         self.house += now
-        self.passes += 1
+
+    def tell(self) -> None:
+        with self.lock:
+            self.told += 1
 
     def _stay(self, at: str) -> None:
         if at in self.waits:
@@ -75,7 +78,7 @@ def fake():
 
 @pytest.fixture
 def thread(tmp_path, fake):
-    made = RecorderThread(Layout(str(tmp_path), str(tmp_path), str(tmp_path)), lambda: fake, 0.05, 10, lambda: None)
+    made = RecorderThread(Layout(str(tmp_path), str(tmp_path), str(tmp_path)), lambda: fake, 0.05, 10, fake.tell)
     yield made
     made.stop(10)
 
@@ -206,11 +209,25 @@ def test_it_is_busy_while_one_group_is_committed_and_the_next_is_being_filed(thr
     filing.clear()
     thread.hand_in("two", None)
     until(lambda: fake.at == "file")
+    told = fake.told
     committing.set()
-    until(lambda: fake.passes > 0)
+    # Twice: after a group of commits, and after the last of them, when it says whether it is busy.
+    until(lambda: fake.told == told + 2)
     assert thread.busy
     filing.set()
     until(lambda: fake.committed == 2 and not thread.busy)
+
+
+@pytest.mark.parametrize("crowd", [1, 10, 11])
+def test_what_is_filed_is_told_before_it_is_committed(thread, fake, crowd):
+    """A run waits for that, not for git; also where it was just as much as one group may hold."""
+    fake.waits = {"commit": threading.Event()}
+    for number in range(crowd):
+        thread.hand_in(number, None)
+    thread.start()
+    until(lambda: fake.told == 1)
+    assert fake.committed == 0
+    fake.waits["commit"].set()
 
 
 def test_groups_of_a_crowd_are_committed_together_and_a_hurry_ends_the_wait(tmp_path, fake, monkeypatch):
@@ -225,6 +242,7 @@ def test_groups_of_a_crowd_are_committed_together_and_a_hurry_ends_the_wait(tmp_
         made.hand_in(number, None)
         until(lambda expected=number + 2: len(fake.groups) == expected)
     assert fake.committed == 1
+    until(lambda: made._filed and not made._filing)
     rested = made._rests_until
     made.hurry()
     until(lambda: fake.committed == 4 and made._rests_until > rested)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from brain_daemon.model.errors import StorageError
 from brain_daemon.model.redaction import Redactor
 from brain_daemon.policy.workflow import Plan
 from brain_daemon.service import workflow_requests as requests
@@ -123,3 +124,20 @@ def test_what_changes_while_a_run_is_looked_at_is_news(brain):
         found = SimpleNamespace(root=SimpleNamespace(attempt_id="job.a1.00000000"), progress=progress, seen=None)
         made._advance(found)
         assert found.seen != made._standing(found)
+
+
+def test_a_run_whose_end_the_disk_refuses_is_ended_with_the_next_look(brain, monkeypatch):
+    """Nothing of its tasks changes any more, and nobody else would look at it again."""
+    brain.echo()
+    end, refused = Workflows._end, [StorageError("no space")]
+
+    def end_or_not(self, *arguments) -> None:
+        if refused:
+            raise refused.pop()
+        end(self, *arguments)
+
+    monkeypatch.setattr(Workflows, "_end", end_or_not)
+    found = run(brain, "{id: a, prompt: x}")
+    assert not refused
+    assert found["a"] == ("completed", "")
+    assert brain.where("job") == ["completed"]
