@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import git
 import psutil
@@ -31,6 +31,7 @@ _MARKERS = (
     ("sequencer", "a series of cherry-picks or reverts is in progress"),
 )
 _HEADS = "refs/heads/"
+_MANY = 200
 _OPEN = "a git commit is open"
 _HASH = re.compile(r"[0-9a-f]+")
 _QUESTIONS = (
@@ -114,8 +115,22 @@ class Repository:
 
     def head_blobs(self, paths: Sequence[str]) -> dict[str, str]:
         """The hash of what HEAD holds, for each of `paths` that it holds."""
+        if len(paths) > _MANY:
+            return self._head_blobs_of_many(set(paths))
         found = self.lookup(f"HEAD:{self.prefix}{path}" for path in paths)
         return {path: name for path, name in zip(paths, found, strict=True) if name is not None}
+
+    def _head_blobs_of_many(self, paths: Collection[str]) -> dict[str, str]:
+        """Read by folder: a lookup reads a folder anew for each of its files, which takes minutes for a day of ten thousand."""
+        if self.head() is None:
+            return {}
+        folders = sorted({os.path.dirname(self.prefix + path) for path in paths})
+        # The root has no name that could be asked for; it is read as a whole.
+        asked = [] if "" in folders else [f"{folder}/" for folder in folders]
+        said = os.fsdecode(self.git.run("ls-tree", "-r", "-z", "--full-tree", "HEAD", "--", *asked))
+        entries = (entry.partition("\t") for entry in said.split("\0") if entry)
+        told = ((path.removeprefix(self.prefix), head.split()[2]) for head, _, path in entries)
+        return {path: name for path, name in told if path in paths}
 
     def blob_id(self, content: bytes) -> str:
         """The hash git gives these bytes as they are, without filters or line-end conversion."""

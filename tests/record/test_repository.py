@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_daemon.model.errors import GitError, UserError
+from brain_daemon.record import repository
 from brain_daemon.record.repository import Repository
 
 
@@ -231,13 +232,43 @@ def test_a_blob_id_is_the_hash_of_a_header_and_the_bytes(content):
     assert found.blob_id(content) == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def test_head_blobs_tell_what_is_in_head_and_not_in_the_index(top):
-    """A staged file is not in HEAD; a deleted one still is."""
+@pytest.mark.parametrize("many", [True, False])
+def test_head_blobs_tell_what_is_in_head_and_not_in_the_index(top, monkeypatch, many):
+    """A staged file is not in HEAD; a deleted one still is. Many are read by folder."""
+    monkeypatch.setattr(repository, "_MANY", 0 if many else 1000)
     (top / "new.md").write_text("new\n")
     git(top, "add", "new.md")
     git(top, "rm", "--quiet", "--cached", "a.md")
     found = Repository.open(str(top))
     assert found.head_blobs(["a.md", "new.md", "never.md"]) == {"a.md": found.blob_id(b"a\n")}
+
+
+@pytest.mark.parametrize("prefix", ["", "deep/below/"])
+def test_many_are_found_as_few_are(tmp_path, monkeypatch, prefix):
+    """Whatever their folders are called, in a repository that has not begun as well."""
+    git(tmp_path, "init", "-q")
+    root = tmp_path / prefix
+    names = [
+        "a.md",
+        "x/a.md",
+        "x/y/b.md",
+        "x y/[c]*?.md",
+        "[c]*?/d.md",
+        ":(top)e/f.md",
+        "é\u2028/g\n.md",
+        "x.files/h.md",
+    ]
+    asked = [*names, "never.md", "never/a.md", "x"]
+    monkeypatch.setattr(repository, "_MANY", 0)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    found = Repository.open(str(root))
+    assert found.head_blobs(asked) == {}
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "all")
+    found = Repository.open(str(root))
+    assert found.head_blobs(asked) == {name: found.blob_id(name.encode()) for name in names}
 
 
 NAMES = [
