@@ -10,10 +10,11 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from brain_daemon.model.attempt import Attempt, AttemptState, Decision
-from brain_daemon.model.errors import GitError, Refused, Transient, UserError
+from brain_daemon.model.errors import GitError, Occupied, Refused, Transient, UserError
 from brain_daemon.model.ids import attempt_id, is_task_id
 from brain_daemon.model.outcome import Reason
 from brain_daemon.model.parsing import ParseLimits, parse_task
@@ -32,6 +33,9 @@ from brain_daemon.store import control
 from brain_daemon.store.locks import claims, recording, running_daemon
 from brain_daemon.store.offspring import offspring_of
 from brain_daemon.store.queue import Queue, Seen, look, names
+
+_RECORDING_SECONDS = 120.0
+_TURN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,14 +422,26 @@ def wake(brain: Brain, task_id: str | None = None) -> bool:
 
 def settle(brain: Brain, task_id: str | None = None) -> str | None:
     """See that owed outcomes are recorded: by the running daemon, else here. Why a commit is still owed, if one is."""
-    if wake(brain, task_id):
-        return None
-    with recording(brain.layout):
-        recorder = brain.recorder(brain.registry(), lambda: "stopped")
-        try:
-            recorder.start()
-        except (GitError, Transient) as error:
-            return str(error)
-        recorder.record()
-        recorder.keep_house(now=True)
+    until = time.monotonic() + _RECORDING_SECONDS
+    with ExitStack() as held:
+        while not wake(brain, task_id):
+            try:
+                held.enter_context(recording(brain.layout, _TURN_SECONDS))
+            except Occupied:
+                # Whoever records may be a daemon that has started meanwhile: it keeps the lock, and the outcome is its affair.
+                if time.monotonic() >= until:
+                    raise
+            else:
+                return _record_here(brain)
+    return None
+
+
+def _record_here(brain: Brain) -> str | None:
+    recorder = brain.recorder(brain.registry(), lambda: "stopped")
+    try:
+        recorder.start()
+    except (GitError, Transient) as error:
+        return str(error)
+    recorder.record()
+    recorder.keep_house(now=True)
     return recorder.why_owed

@@ -3,18 +3,20 @@
 import asyncio
 import contextlib
 import subprocess
+import threading
 from dataclasses import replace
 
 import pytest
 
 from brain_daemon.model import document
 from brain_daemon.model.attempt import AttemptState, Decision
-from brain_daemon.model.errors import Refused, UserError
+from brain_daemon.model.errors import Occupied, Refused, UserError
 from brain_daemon.model.outcome import FREE, Ended, Status, Succeeded
 from brain_daemon.policy.retry import Ask, Finish
 from brain_daemon.service import actions, agents, inquiries
 from brain_daemon.service.agents import Agent
 from brain_daemon.service.ending import decided
+from brain_daemon.store.locks import recording
 
 ANN = Agent(name="ann", lease_seconds=3600.0)
 TASK = "# Task: one\n\nSay it.\n"
@@ -265,3 +267,48 @@ def test_an_outcome_stands_when_its_commit_must_wait(brain, here):
     assert actions.settle(here) is None
     assert "cancelled" in brain.git("log", "-1", "--format=%s", "--", "brain/tasks/failed/one.md")
     assert subprocess.run(["git", "fsck"], cwd=brain.root, capture_output=True, check=False).returncode == 0
+
+
+def test_who_waits_to_record_gives_way_to_a_daemon_that_starts_meanwhile(brain, here, monkeypatch):
+    """It holds the lock for as long as it runs, and records what is owed itself."""
+    looks = iter([False, False, True])
+    monkeypatch.setattr(actions, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(actions, "wake", lambda _brain, _task_id: next(looks))
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with recording(here.layout):
+            held.set()
+            over.wait(60)
+
+    daemon = threading.Thread(target=hold)
+    daemon.start()
+    try:
+        assert held.wait(60)
+        assert actions.settle(here) is None
+        assert next(looks, None) is None
+    finally:
+        over.set()
+        daemon.join()
+
+
+def test_a_lock_that_nobody_running_gives_back_is_named(here, monkeypatch):
+    """After its time, and nothing was undone."""
+    monkeypatch.setattr(actions, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(actions, "_RECORDING_SECONDS", 0.05)
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with recording(here.layout):
+            held.set()
+            over.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    try:
+        assert held.wait(60)
+        with pytest.raises(Occupied, match=r"record\.lock"):
+            actions.settle(here)
+    finally:
+        over.set()
+        other.join()
